@@ -1,0 +1,1 @@
+"""The runbooks: which steps in which order."""

@@ -1,0 +1,1 @@
+"""One host, one repeatable step: the unit of retry and of audit."""

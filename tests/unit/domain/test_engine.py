@@ -1,0 +1,273 @@
+"""The run engine under random fleets, failures, silence and stops (U7, R5; faults 3, 7, 40, 42, 43)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
+from upkeep.domain.engine import Engine, Phase
+from upkeep.domain.facts import HostFacts
+from upkeep.domain.failure import FailureClass
+from upkeep.domain.finding import Finding, Verdict
+from upkeep.domain.inventory import Host
+from upkeep.domain.orders import Change, Changed, Check, Checked, Look, Looked, StopAsked, Undo
+from upkeep.domain.plan import Plan
+
+START = datetime(2026, 11, 21, 22, 0, tzinfo=UTC)
+WORSE = Finding(check="service.active", verdict=Verdict.FAIL, reason="the unit is failed")
+
+
+def plan(**changes: object) -> Plan:
+    return Plan.model_validate({"name": "p", "profile": "ms-720", "release": "r.json", **changes})
+
+
+def fleet(size: int) -> list[Host]:
+    return [Host(name=f"h{n:03}", address=f"10.0.0.{n}", labels={"zone": "abc"[n % 3]}) for n in range(1, size + 1)]
+
+
+class World:
+    """Answers every order at once, as the given behaviour says, with a clock that only moves when the engine waits."""
+
+    def __init__(
+        self, engine: Engine, behaviour: dict[str, str] | None = None, figures: list[float | None] | None = None
+    ) -> None:
+        self.engine, self.behaviour, self.figures = engine, behaviour or {}, figures
+        self.now = START
+        self.log: list[object] = []
+        self.most_down = 0
+
+    def run(self, limit: int = 20_000) -> Engine:
+        for _ in range(limit):
+            if self.engine.finished:
+                return self.engine
+            orders = self.engine.orders(self.now)
+            busy = self.engine.in_work | self.engine.sick
+            if self.engine.phase is Phase.CHANGING:
+                self.most_down = max(self.most_down, len(busy))
+            for order in orders:
+                self.log.append(order)
+                self.engine.apply(self.answer(order), self.now)
+            if not orders and not self.engine.finished:
+                wake = self.engine.wake_at()
+                assert wake is not None, "the engine neither orders nor waits"
+                self.now = max(wake, self.now)
+        raise AssertionError("the run never ends")
+
+    def answer(self, order: object) -> Checked | Changed | Looked:
+        if isinstance(order, Check):
+            return self.check(order.host)
+        if isinstance(order, Change):
+            return Changed(order.host, self.change(order.host))
+        if isinstance(order, Undo):
+            return Changed(order.host, HostResult(outcome=HostOutcome.ROLLED_BACK, failure_class=order.failure_class))
+        assert isinstance(order, Look)
+        worse = {h: (WORSE,) for h in order.hosts if self.behaviour.get(h) == "worse in soak"}
+        figure = self.figures.pop(0) if self.figures else 0.0
+        return Looked(order.stage, worse, {t.name: figure for t in self.engine.plan.triggers})
+
+    def check(self, host: str) -> Checked:
+        kind = self.behaviour.get(host)
+        facts = HostFacts(os_id="debian", os_version="12", kernel="6.1", machine="x86_64")
+        if kind == "unreachable":
+            return Checked(
+                host, None, HostResult(outcome=HostOutcome.SET_ASIDE, failure_class=FailureClass.UNREACHABLE)
+            )
+        if kind == "full":
+            return Checked(host, facts, HostResult(outcome=HostOutcome.BLOCKED, failure_class=FailureClass.ENVIRONMENT))
+        if kind == "current":
+            return Checked(host, facts, HostResult(outcome=HostOutcome.ALREADY_CURRENT))
+        return Checked(host, facts, down=kind == "down")
+
+    def change(self, host: str) -> HostResult:
+        kind = self.behaviour.get(host)
+        if kind == "breaks":
+            return HostResult(outcome=HostOutcome.ROLLED_BACK, failure_class=FailureClass.VERIFY, reason="not healthy")
+        if kind == "quarantined":
+            return HostResult(outcome=HostOutcome.FAILED, failure_class=FailureClass.ROLLBACK, reason="rollback failed")
+        if kind == "lost":
+            return HostResult(outcome=HostOutcome.SET_ASIDE, failure_class=FailureClass.UNREACHABLE)
+        return HostResult(outcome=HostOutcome.COMMITTED)
+
+
+def changes(world: World) -> list[str]:
+    return [order.host for order in world.log if isinstance(order, Change)]
+
+
+def test_a_healthy_fleet_is_changed_canary_first_and_whole() -> None:
+    world = World(Engine(plan(), fleet(40)))
+    engine = world.run()
+    assert engine.outcome is RunOutcome.SUCCEEDED
+    assert [len(s.hosts) for s in engine.stage_plan.stages] == [3, 7, 30]
+    assert sorted(changes(world)) == sorted(engine.hosts)
+    assert set(changes(world)[:3]) == set(engine.stage_plan.stages[0].hosts)
+
+
+def test_soak_times_pass_between_stages() -> None:
+    world = World(Engine(plan(), fleet(40)))
+    world.run()
+    assert world.now - START == timedelta(minutes=10 + 5 + 5)
+
+
+def test_the_first_failure_in_the_canary_stops_the_run_and_nothing_stays_changed() -> None:
+    engine = Engine(plan(), fleet(40))
+    first = World(Engine(plan(), fleet(40)))
+    first.run()
+    bad = first.engine.stage_plan.stages[0].hosts[0]
+    world = World(engine, {bad: "breaks"})
+    world.run()
+    assert engine.outcome is RunOutcome.STOPPED or engine.outcome is RunOutcome.ROLLED_BACK
+    assert len(changes(world)) <= 3
+    assert "the run stops at 1" in engine.reason
+
+
+def test_one_bad_host_after_the_canary_is_an_exception_not_a_stop() -> None:
+    world = World(Engine(plan(), fleet(40)), {"h040": "breaks"})
+    engine = world.run()
+    assert engine.outcome is RunOutcome.WITH_EXCEPTIONS
+    assert engine.results["h040"].outcome is HostOutcome.ROLLED_BACK
+    assert sum(r.outcome is HostOutcome.COMMITTED for r in engine.results.values()) == 39
+
+
+def test_a_host_that_gets_worse_in_soak_is_put_back_and_counts() -> None:
+    probe = World(Engine(plan(), fleet(12)))
+    probe.run()
+    bad = probe.engine.stage_plan.stages[0].hosts[1]
+    engine = World(Engine(plan(), fleet(12)), {bad: "worse in soak"}).run()
+    assert engine.results[bad].outcome is HostOutcome.ROLLED_BACK
+    assert engine.results[bad].failure_class is FailureClass.REGRESS
+    assert engine.outcome is RunOutcome.STOPPED
+
+
+def test_hosts_already_down_use_up_the_budget_and_a_spent_budget_holds() -> None:
+    engine = World(Engine(plan(), fleet(30)), {"h001": "down", "h002": "down"}).run()
+    assert engine.outcome is RunOutcome.SUCCEEDED, "one place is left, and a down host may itself be changed"
+    engine = World(Engine(plan(), fleet(30)), {f"h{n:03}": "down" for n in range(10, 13)}).run()
+    assert engine.outcome is RunOutcome.HELD
+    engine = World(Engine(plan(), fleet(10)), {"h001": "unreachable"}).run()
+    assert engine.outcome is RunOutcome.HELD
+    assert "down_budget_pct" in engine.reason
+    assert all(r.outcome is not HostOutcome.COMMITTED for r in engine.results.values())
+
+
+def test_unreachable_hosts_are_set_aside_and_stop_the_run_at_ten_per_cent() -> None:
+    few = World(Engine(plan(), fleet(40)), {"h001": "unreachable"}).run()
+    assert few.outcome is RunOutcome.WITH_EXCEPTIONS
+    many = World(Engine(plan(), fleet(40)), {f"h{n:03}": "unreachable" for n in range(1, 5)}).run()
+    assert many.outcome is RunOutcome.STOPPED
+    assert not [r for r in many.results.values() if r.outcome is HostOutcome.COMMITTED]
+
+
+def test_a_host_whose_rollback_fails_stops_the_run_as_failed() -> None:
+    world = World(Engine(plan(), fleet(40)), {"h040": "quarantined", "h039": "quarantined"})
+    engine = world.run()
+    assert engine.outcome is RunOutcome.FAILED
+    assert "quarantined" in engine.reason
+
+
+@pytest.mark.parametrize("then", ["roll back stage", "roll back all", "hold"])
+def test_a_trigger_in_soak_acts_as_the_plan_says(then: str) -> None:
+    trigger = {
+        "name": "errors",
+        "source": {"url": "http://m/x", "json_path": "v"},
+        "above": 10,
+        "lasting": "2m",
+        "then": then,
+    }
+    figures: list[float | None] = [1.0] * 25 + [50.0] * 1000
+    world = World(Engine(plan(triggers=[trigger], stages=["canary", "50%", "100%"]), fleet(30)), figures=figures)
+    engine = world.run()
+    committed = {n for n, r in engine.results.items() if r.outcome is HostOutcome.COMMITTED}
+    stage_one = set(engine.stage_plan.stages[0].hosts)
+    if then == "hold":
+        assert engine.outcome is RunOutcome.HELD
+    elif then == "roll back all":
+        assert engine.outcome is RunOutcome.ROLLED_BACK
+        assert not committed
+    else:
+        assert stage_one <= committed
+        assert any(r.outcome is HostOutcome.ROLLED_BACK for r in engine.results.values())
+
+
+def test_a_silent_source_holds_no_data_is_not_healthy() -> None:
+    trigger = {"name": "errors", "source": {"url": "http://m/x", "json_path": "v"}, "above": 10}
+    engine = World(Engine(plan(triggers=[trigger]), fleet(12)), figures=[None] * 500).run()
+    assert engine.outcome is RunOutcome.HELD
+    assert "silent 4 times" in engine.reason
+
+
+def test_a_dry_run_orders_no_change() -> None:
+    world = World(Engine(plan(), fleet(12), dry_run=True))
+    engine = world.run()
+    assert engine.outcome is RunOutcome.SUCCEEDED
+    assert not changes(world)
+    assert engine.stage_plan.stages
+
+
+def test_a_fleet_already_at_the_target_is_left_alone() -> None:
+    world = World(Engine(plan(), fleet(5)), {f"h{n:03}": "current" for n in range(1, 6)})
+    assert world.run().outcome is RunOutcome.SUCCEEDED
+    assert not changes(world)
+
+
+BEHAVIOURS = st.sampled_from(
+    ["fine"] * 12 + ["breaks", "unreachable", "full", "current", "down", "lost", "quarantined", "worse in soak"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(BEHAVIOURS, min_size=1, max_size=60), st.floats(1, 100), st.integers(0, 3), st.integers(0, 80), st.data()
+)
+def test_whatever_happens_the_budget_holds_nothing_starts_after_a_stop_and_every_host_has_an_outcome(  # noqa: C901 - one random walk, four invariants
+    kinds: list[str],
+    budget: float,
+    seed: int,
+    stop_after: int,
+    data: st.DataObject,
+) -> None:
+    hosts = fleet(len(kinds))
+    behaviour = {host.name: kind for host, kind in zip(hosts, kinds, strict=True)}
+    engine = Engine(
+        plan(
+            down_budget_pct=budget,
+            seed=seed,
+            on_stop=data.draw(st.sampled_from(["keep", "roll back stage", "roll back all"])),
+        ),
+        hosts,
+    )
+    world = World(engine, behaviour)
+    open_orders: list[object] = []
+    started_after_stop: list[str] = []
+    changed: list[str] = []
+    for turn in range(20_000):
+        if engine.finished:
+            break
+        if turn == stop_after:
+            engine.apply(StopAsked("asked"), world.now)
+        stopped = engine.stop is not None
+        orders = engine.orders(world.now)
+        started = [o.host for o in orders if isinstance(o, Change)]
+        changed += started
+        if stopped:
+            started_after_stop += started
+        if started:
+            assert len(engine.in_work | engine.sick) <= engine.down_allowed
+        open_orders += orders
+        if open_orders:
+            order = open_orders.pop(data.draw(st.integers(0, len(open_orders) - 1)))
+            engine.apply(world.answer(order), world.now)
+        elif not engine.finished:
+            wake = engine.wake_at()
+            assert wake is not None
+            world.now = max(world.now, wake)
+    assert engine.finished
+    assert not started_after_stop
+    assert len(changed) == len(set(changed)), "no host is changed twice"
+    assert set(engine.results) == set(engine.hosts)
+    assert engine.outcome is not None
+    if engine.outcome is RunOutcome.SUCCEEDED:
+        assert all(r.outcome in {HostOutcome.COMMITTED, HostOutcome.ALREADY_CURRENT} for r in engine.results.values())

@@ -1,0 +1,1 @@
+"""The history: append-only events and what is read from them."""

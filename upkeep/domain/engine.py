@@ -1,0 +1,314 @@
+"""The run engine: decides what happens next, and does nothing itself.
+
+A pure state machine. `orders(now)` says what to do, `apply(event, now)` takes in what came of it; clock, transport and store
+are the caller's. The same code runs in Prefect, in a simulator and under property tests.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
+from upkeep.domain.facts import HostFacts
+from upkeep.domain.failure import FailureClass
+from upkeep.domain.gate import Decision, Judgement, Sample, judge_stage
+from upkeep.domain.inventory import Host
+from upkeep.domain.orders import Change, Changed, Check, Checked, Event, Look, Looked, Order, StopAsked, Undo
+from upkeep.domain.plan import Plan
+from upkeep.domain.stages import Candidate, PlannedStage, StagePlan, plan_stages
+from upkeep.domain.stopping import Stop, StopKind, down_allowed, run_outcome, stop_for_failures
+
+
+class Phase(StrEnum):
+    """Where a run is."""
+
+    CHECKING = "checking"
+    CHANGING = "changing"
+    SOAKING = "soaking"
+    UNDOING = "undoing"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True)
+class StageVerdict:
+    """What was decided about a stage, for the history."""
+
+    stage: str
+    decision: Decision
+    reason: str
+
+
+class Engine:
+    """One run of one plan over its targets.
+
+    No host is ordered twice at once, no more hosts are in work than the down-budget leaves, and nothing but undoing is
+    ordered after a stop.
+    """
+
+    def __init__(
+        self, plan: Plan, hosts: Iterable[Host], *, fleet_size: int | None = None, dry_run: bool = False
+    ) -> None:
+        self.plan = plan
+        self.hosts = {host.name: host for host in hosts}
+        self.dry_run = dry_run
+        self.phase = Phase.CHECKING
+        self.results: dict[str, HostResult] = {}
+        self.facts: dict[str, HostFacts] = {}
+        self.stage_plan = StagePlan(stages=())
+        self.verdicts: list[StageVerdict] = []
+        self.outcome: RunOutcome | None = None
+        self.reason = ""
+        self.stop: Stop | None = None
+        self.fleet_size = fleet_size or len(self.hosts)
+        self._unchecked = set(self.hosts)
+        self._waiting = sorted(self.hosts)
+        self._in_work: set[str] = set()
+        self._down: set[str] = set()
+        self._undo: list[Undo] = []
+        self._stage_index = 0
+        self._soak = _Soak()
+
+    @property
+    def stage(self) -> PlannedStage | None:
+        """The stage in work."""
+        stages = self.stage_plan.stages
+        return stages[self._stage_index] if self._stage_index < len(stages) else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is over; `outcome` and `reason` say how."""
+        return self.phase is Phase.FINISHED
+
+    @property
+    def in_work(self) -> frozenset[str]:
+        """Hosts being changed or undone now."""
+        return frozenset(self._in_work)
+
+    @property
+    def sick(self) -> frozenset[str]:
+        """Hosts that use up the down-budget without being in work: found down, set aside, or quarantined by this run."""
+        broken = {n for n, r in self.results.items() if r.outcome in {HostOutcome.FAILED, HostOutcome.SET_ASIDE}}
+        well = {n for n, r in self.results.items() if r.outcome is HostOutcome.COMMITTED}
+        return frozenset((self._down - well) | broken) - self._in_work
+
+    @property
+    def down_allowed(self) -> int:
+        """Hosts that may be down at once, sick ones included."""
+        return down_allowed(self.fleet_size, self.plan.down_budget_pct)
+
+    def orders(self, now: datetime) -> list[Order]:
+        """What to do now; each order is given once. Empty while the engine waits for answers or for `wake_at`."""
+        if self.phase is Phase.CHECKING:
+            checks: list[Order] = [Check(name) for name in self._waiting]
+            self._waiting = []
+            return checks
+        if self.phase is Phase.CHANGING and self.stop is None:
+            return self._start_hosts(now)
+        orders: list[Order] = list(self._undo)
+        self._in_work.update(undo.host for undo in self._undo)
+        self._undo.clear()
+        if self.phase is Phase.SOAKING and self.stage is not None and self._soak.due(now, self.stage, self.plan):
+            self._soak.looking = True
+            orders.append(Look(self.stage.name, self._committed(self.stage.hosts)))
+        return orders
+
+    def wake_at(self) -> datetime | None:
+        """When to ask for orders again if nothing answers before; None when only answers matter."""
+        if self.phase is not Phase.SOAKING or self.stage is None or self._soak.looking:
+            return None
+        return self._soak.next_look(self.stage, self.plan)
+
+    def apply(self, event: Event, now: datetime) -> None:
+        """Take in what happened."""
+        if isinstance(event, Checked):
+            self._take_checked(event)
+        elif isinstance(event, Changed):
+            self._in_work.discard(event.host)
+            self.results[event.host] = event.result
+            self._down.discard(event.host)
+            self._stop_unless_within_limits()
+            self._settle(now)
+        elif isinstance(event, Looked):
+            self._take_looked(event, now)
+        elif isinstance(event, StopAsked):
+            self._halt(Stop(StopKind.ASKED, event.reason))
+            self._settle(now)
+
+    def _take_checked(self, event: Checked) -> None:
+        self._unchecked.discard(event.host)
+        if event.facts is not None:
+            self.facts[event.host] = event.facts
+        if event.down:
+            self._down.add(event.host)
+        if event.result is not None:
+            self.results[event.host] = event.result
+        if not self._unchecked and self.phase is Phase.CHECKING:
+            self._plan_stages()
+
+    def _plan_stages(self) -> None:
+        changeable = [
+            Candidate(host, self.facts.get(name, HostFacts()).cohort(host.labels.get(self.plan.spread_by, "")))
+            for name, host in self.hosts.items()
+            if name not in self.results
+        ]
+        if changeable:
+            self.stage_plan = plan_stages(self.plan, changeable)
+        self._stop_unless_within_limits()
+        if self.stop or self.dry_run or not changeable:
+            self._finish()
+        else:
+            self._open_stage()
+
+    def _open_stage(self) -> None:
+        self.phase = Phase.CHANGING
+        self._waiting = list(self.stage.hosts) if self.stage else []
+
+    def _start_hosts(self, now: datetime) -> list[Order]:
+        stage = self.stage
+        if stage is None:
+            return []
+        starting = self._within_budget(self._waiting)
+        self._waiting = [name for name in self._waiting if name not in starting]
+        if self._waiting and not starting and not self._in_work:
+            self._halt(Stop(StopKind.HOLD, self._budget_reason()))
+            self._settle(now)
+            return self.orders(now)
+        self._in_work.update(starting)
+        return [Change(name, stage.name) for name in starting]
+
+    def _within_budget(self, waiting: Sequence[str]) -> list[str]:
+        starting: list[str] = []
+        for name in waiting:
+            in_work = {*self._in_work, *starting, name}
+            if len(in_work) > self.plan.at_once or len(in_work | self.sick) > self.down_allowed:
+                break
+            starting.append(name)
+        return starting
+
+    def _budget_reason(self) -> str:
+        sick = sorted(self.sick)
+        return (
+            f"{len(sick)} of {self.fleet_size} hosts are down or set aside ({', '.join(sick[:8])}) and at most "
+            f"{self.down_allowed} may be down at once (down_budget_pct: {self.plan.down_budget_pct:g}), so no further host is "
+            "started; heal them, leave them out of targets, or raise down_budget_pct"
+        )
+
+    def _settle(self, now: datetime) -> None:
+        """Move on when nothing is in work any more."""
+        if self._in_work or self._undo or self.phase in {Phase.CHECKING, Phase.FINISHED}:
+            return
+        stage = self.stage
+        if self.phase is Phase.UNDOING or stage is None:
+            self._finish()
+        elif self.stop is not None:
+            self._undo_committed(self.stop, stage)
+        elif self.phase is Phase.CHANGING and not self._waiting:
+            self.phase, self._soak = Phase.SOAKING, _Soak(started=now)
+            if not self._committed(stage.hosts) or (not stage.soak and not self.plan.triggers):
+                self._close_stage(stage, self._judge(stage, over=True))
+
+    def _take_looked(self, event: Looked, now: datetime) -> None:
+        self._soak.take(event, now)
+        stage = self.stage
+        if self.phase is not Phase.SOAKING or stage is None or self.stop is not None or event.stage != stage.name:
+            return
+        for host, findings in sorted(event.worse.items()):
+            if host not in self._in_work and findings:
+                self._undo.append(
+                    Undo(host, stage.name, f"got worse after the change: {findings[0].reason}", FailureClass.REGRESS)
+                )
+        over = self._soak.over(now, stage)
+        judgement = self._judge(stage, over=over)
+        passed = over and judgement.decision is Decision.GO and not self._undo and not self._in_work
+        if passed or judgement.decision in {Decision.HOLD, Decision.ROLL_BACK}:
+            self._close_stage(stage, judgement)
+
+    def _judge(self, stage: PlannedStage, *, over: bool) -> Judgement:
+        running = self._with(stage.hosts, HostOutcome.COMMITTED, HostOutcome.ALREADY_CURRENT)
+        triggers = self.plan.triggers if running else ()
+        return judge_stage(
+            triggers, self._soak.figures, self.plan.soak, over=over, finished=len(running), is_canary=stage.is_canary
+        )
+
+    def _close_stage(self, stage: PlannedStage, judgement: Judgement) -> None:
+        if judgement.decision is Decision.GO:
+            self.verdicts.append(StageVerdict(stage.name, judgement.decision, judgement.reason))
+            self._stage_index += 1
+            self._open_stage()
+            if self.stage is None:
+                self._finish()
+            return
+        then = judgement.trigger.then if judgement.trigger else "hold"
+        if judgement.decision is Decision.HOLD or then == "hold":
+            self._halt(Stop(StopKind.HOLD, judgement.reason))
+        else:
+            self._halt(Stop(StopKind.GATE, judgement.reason, then))
+        if not self._in_work and self.stop:
+            self._undo_committed(self.stop, stage)
+
+    def _stop_unless_within_limits(self) -> None:
+        if self.stop is None and (stop := stop_for_failures(self.plan, self.results, len(self.hosts), self.stage)):
+            self._halt(stop)
+
+    def _halt(self, stop: Stop) -> None:
+        if self.stop is not None or self.finished:
+            return
+        self.stop = stop
+        if self.stage is not None and self.phase is not Phase.CHECKING:
+            decision = Decision.HOLD if stop.kind in {StopKind.HOLD, StopKind.ASKED} else Decision.ROLL_BACK
+            self.verdicts.append(StageVerdict(self.stage.name, decision, stop.reason))
+
+    def _undo_committed(self, stop: Stop, stage: PlannedStage) -> None:
+        self.phase = Phase.UNDOING
+        names: Sequence[str] = {"roll back stage": stage.hosts, "roll back all": tuple(self.hosts)}.get(stop.undo, ())
+        already = {undo.host for undo in self._undo} | self._in_work
+        self._undo += [Undo(name, stage.name, stop.reason) for name in self._committed(names) if name not in already]
+        if not self._undo:
+            self._finish()
+
+    def _committed(self, names: Iterable[str]) -> tuple[str, ...]:
+        return self._with(names, HostOutcome.COMMITTED)
+
+    def _with(self, names: Iterable[str], *outcomes: HostOutcome) -> tuple[str, ...]:
+        return tuple(n for n in names if n in self.results and self.results[n].outcome in outcomes)
+
+    def _finish(self) -> None:
+        self.phase = Phase.FINISHED
+        why = self.stop.reason if self.stop else "dry run" if self.dry_run else "the run ended before its turn"
+        for name in sorted(set(self.hosts) - set(self.results)):
+            self.results[name] = HostResult(outcome=HostOutcome.NOT_STARTED, reason=why)
+        self.outcome, self.reason = run_outcome(self.results, self.stop, dry_run=self.dry_run)
+
+
+class _Soak:
+    """How the stage in work is being watched."""
+
+    def __init__(self, started: datetime | None = None) -> None:
+        self.started = started
+        self.looked_at: datetime | None = None
+        self.looking = False
+        self.figures: dict[str, list[Sample]] = defaultdict(list)
+
+    def next_look(self, stage: PlannedStage, plan: Plan) -> datetime | None:
+        """A look right away, then one every `plan.soak.every`, and one when the soak time ends."""
+        if self.started is None or self.looked_at is None:
+            return self.started
+        end = self.started + stage.soak
+        regular = self.looked_at + plan.soak.every
+        return end if self.looked_at < end < regular else regular
+
+    def due(self, now: datetime, stage: PlannedStage, plan: Plan) -> bool:
+        at = self.next_look(stage, plan)
+        return not self.looking and at is not None and now >= at
+
+    def over(self, now: datetime, stage: PlannedStage) -> bool:
+        return self.started is not None and now - self.started >= stage.soak
+
+    def take(self, event: Looked, now: datetime) -> None:
+        self.looking, self.looked_at = False, now
+        for name, value in event.figures.items():
+            self.figures[name].append(Sample(now, value))

@@ -1,0 +1,118 @@
+"""What a run leaves behind: who asked, what was decided, what happened."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from upkeep.domain.change import HostResult, RunOutcome, Step
+from upkeep.domain.document import Document
+from upkeep.domain.inventory import Host
+from upkeep.domain.plan import Plan
+from upkeep.domain.profile import AgentProfile
+from upkeep.domain.release import Release
+
+
+class Actor(Document):
+    """Who or what did something."""
+
+    name: str
+    kind: Literal["person", "schedule", "ticket", "guard", "upkeep"] = "person"
+    on_behalf_of: str = ""
+
+
+class RunRequest(BaseModel):
+    """What somebody asks for; the form of every runbook."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inventory: str = Field("", title="Inventory", description="Inventory file on the controller")
+    plan: str = Field("", title="Plan", description="Plan file on the controller")
+    hosts: str = Field(
+        "", title="Only these hosts", description="Selector that narrows the plan's targets, e.g. zone=b,!web-07"
+    )
+    settings: dict[str, str] = Field(
+        default_factory=dict, title="Changed settings", description="Plan keys to override, e.g. soak.canary: 2m"
+    )
+    ticket: str = Field("", title="Change ticket")
+    reason: str = Field("", title="Reason", description="Why this is done; kept in the history")
+    dry_run: bool = Field(default=False, title="Dry run", description="Look and plan only; nothing on any host changes")
+    of_run: str = Field("", title="Earlier run", description="The run to retry or to roll back")
+    requested_by: str = Field("", title="Requested by", description="Default: the person whose process this is")
+    source: Literal["cli", "ui", "schedule", "webhook"] = "ui"
+    run_id: str = Field("", title="Run id", description="Leave empty: a new one is made")
+
+
+class RunRecord(Document):
+    """A run as frozen when it was opened: everything needed to judge, retry or undo it later. Holds no secret."""
+
+    id: str
+    runbook: str
+    actor: Actor
+    source: str
+    reason: str = ""
+    ticket: str = ""
+    dry_run: bool = False
+    of_run: str = ""
+    plan: Plan
+    plan_dir: str = Field(description="Folder against which the plan's relative paths were read")
+    plan_hash: str
+    profile: AgentProfile
+    release: Release | None = None
+    targets: tuple[Host, ...]
+    started_at: AwareDatetime
+    process: str = Field(
+        "", description="boot id:pid:start ticks of the controller process, to tell whether it still lives"
+    )
+
+
+class Happening(StrEnum):
+    """How far a recorded thing is."""
+
+    INTENT = "intent"
+    OK = "ok"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    NOTE = "note"
+
+
+class Event(Document):
+    """One line of history; `seq` has no gaps."""
+
+    seq: int
+    at: AwareDatetime
+    run: str
+    actor: Actor
+    action: str = Field(description="Dotted: run.opened, stage.opened, step.backup, host.result, gate.judged, …")
+    happening: Happening
+    host: str = ""
+    stage: str = ""
+    step: Step | None = None
+    reason: str = ""
+    body: dict[str, Any] = Field(default_factory=dict)
+
+
+class StageReport(Document):
+    """One stage in a run's report."""
+
+    name: str
+    hosts: tuple[str, ...]
+    verdict: str = ""
+    reason: str = ""
+    started_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
+
+
+class RunReport(Document):
+    """The `--json` document of the command line and the return value of every flow."""
+
+    run: str
+    runbook: str
+    outcome: RunOutcome
+    reason: str = ""
+    hosts: dict[str, HostResult]
+    stages: tuple[StageReport, ...] = ()
+    started_at: AwareDatetime
+    ended_at: AwareDatetime

@@ -1,0 +1,168 @@
+"""Everything Upkeep raises, in one tree.
+
+UpkeepError                     exit 1
+├── BadInput                    exit 2, nothing touched
+│   └── UntrustedRelease        a release whose manifest, signature or archive cannot be trusted
+├── Refused                     exit 4, nothing touched (window, approval, lock, rollback not possible)
+│   └── HostLocked              another run owns the host
+├── HostError                   one host; becomes that host's outcome
+│   ├── Unreachable             no connection, or it broke
+│   │   └── HostKeyRejected     unknown, changed or revoked host key
+│   ├── LoginRefused            the host answered and turned us away
+│   ├── PrivilegeRefused        sudo said no
+│   ├── CommandFailed           a script ended with a code other than 0
+│   ├── CommandTimeout          connect, idle or total time limit
+│   └── GarbledOutput           the host's answer cannot be read
+├── ArtifactError               download or delivery of an artifact
+│   └── ChecksumMismatch        size or SHA-256 differ from the manifest
+├── BackupError                 a backup that is not complete or does not compare
+├── ServiceError                an outside system over HTTP
+└── AuditError                  the history cannot be written or read; nothing may change
+
+An error holds its facts as fields, builds its own message and says whether trying again can help.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class UpkeepError(Exception):
+    """Anything Upkeep raises on purpose."""
+
+    exit_code = 1
+    retryable = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a document something was found; lines count from 1."""
+
+    file: str
+    line: int | None = None
+    key: str = ""
+
+    def __str__(self) -> str:
+        """`file:line: key`, without the parts that are not known."""
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{where}: {self.key}" if self.key else where
+
+
+class BadInput(UpkeepError):
+    """A person's document or argument cannot be used: says where, what was found, what is allowed, what to do."""
+
+    exit_code = 2
+
+    def __init__(
+        self, problem: str, *, place: Place | None = None, found: object = None, allowed: str = "", remedy: str = ""
+    ) -> None:
+        self.problem, self.place, self.found, self.allowed, self.remedy = problem, place, found, allowed, remedy
+        parts = [f"{place}: {problem}" if place else problem]
+        if found is not None:
+            parts.append(f"found: {shorten(str(found))}")
+        if allowed:
+            parts.append(f"allowed: {allowed}")
+        if remedy:
+            parts.append(f"do: {remedy}")
+        super().__init__("; ".join(parts))
+
+
+class UntrustedRelease(BadInput):
+    """A release manifest, signature or archive that must not reach a host."""
+
+
+class Refused(UpkeepError):
+    """Policy says no before anything was touched."""
+
+    exit_code = 4
+
+    def __init__(self, reason: str, *, remedy: str = "") -> None:
+        self.reason, self.remedy = reason, remedy
+        super().__init__(f"{reason}; do: {remedy}" if remedy else reason)
+
+
+class HostError(UpkeepError):
+    """Something about one host; `step` is filled in by the step that was running."""
+
+    def __init__(self, host: str, problem: str, *, remedy: str = "", evidence: str = "") -> None:
+        self.host, self.problem, self.remedy, self.evidence = host, problem, remedy, evidence
+        parts = [f"{host}: {problem}"]
+        if evidence:
+            parts.append(f"evidence: {shorten(evidence)}")
+        if remedy:
+            parts.append(f"do: {remedy}")
+        super().__init__("; ".join(parts))
+
+
+class HostLocked(HostError, Refused):
+    """Another run owns the host."""
+
+
+class Unreachable(HostError):
+    """No connection to the host, or the connection broke."""
+
+    retryable = True
+
+
+class HostKeyRejected(Unreachable):
+    """The host's key is unknown, changed or revoked; trying again cannot help."""
+
+    retryable = False
+
+
+class LoginRefused(HostError):
+    """The host answered and refused every key offered."""
+
+
+class PrivilegeRefused(HostError):
+    """Sudo refused: no rule, wrong or missing password, or a terminal is demanded."""
+
+
+class CommandFailed(HostError):
+    """A script on the host ended with an exit code other than 0."""
+
+    def __init__(self, host: str, problem: str, *, exit_code: int, evidence: str = "", remedy: str = "") -> None:
+        self.command_exit_code = exit_code
+        super().__init__(host, f"{problem} (exit code {exit_code})", evidence=evidence, remedy=remedy)
+
+
+class CommandTimeout(HostError):
+    """A time limit on the host passed: `limit` says which, in words."""
+
+    retryable = True
+
+
+class GarbledOutput(HostError):
+    """A script's answer is cut or not what the script prints."""
+
+
+class ArtifactError(UpkeepError):
+    """An artifact could not be fetched or delivered."""
+
+    retryable = True
+
+
+class ChecksumMismatch(ArtifactError):
+    """An artifact's size or SHA-256 is not the one the signed manifest names."""
+
+    retryable = False
+
+
+class BackupError(UpkeepError):
+    """A backup is incomplete or differs from what it was taken from."""
+
+
+class ServiceError(UpkeepError):
+    """An outside system did not answer, or not as agreed."""
+
+    retryable = True
+
+
+class AuditError(UpkeepError):
+    """The history cannot be written or read; no side effect may follow."""
+
+
+def shorten(text: str, limit: int = 400) -> str:
+    """Text on one line, at most `limit` characters, the cut marked."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"

@@ -1,0 +1,1 @@
+"""Reaching a machine, asking it and changing it."""

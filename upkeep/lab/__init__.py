@@ -1,0 +1,1 @@
+"""A fleet on this machine to try everything on."""

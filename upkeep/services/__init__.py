@@ -1,0 +1,1 @@
+"""Outside systems over HTTP, and what they hand out."""

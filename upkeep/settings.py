@@ -1,0 +1,44 @@
+"""Where Upkeep keeps its state, read from the environment once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Settings(BaseModel):
+    """Folders and addresses of this controller."""
+
+    model_config = ConfigDict(frozen=True)
+
+    home: Path
+    database_url: str
+    ssh_config: Path
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """`UPKEEP_HOME` (default ~/.local/state/upkeep) and `UPKEEP_DATABASE_URL` (default SQLite in that folder)."""
+        home = Path(environ.get("UPKEEP_HOME") or Path.home() / ".local" / "state" / "upkeep").expanduser().absolute()
+        return cls(
+            home=home,
+            database_url=environ.get("UPKEEP_DATABASE_URL") or f"sqlite:///{home / 'history.db'}",
+            ssh_config=Path(environ.get("UPKEEP_SSH_CONFIG") or Path.home() / ".ssh" / "config"),
+        )
+
+    @property
+    def cache(self) -> Path:
+        """Verified artifacts, by SHA-256."""
+        return self.home / "artifacts"
+
+    @property
+    def backups(self) -> Path:
+        """Backups of hosts: one folder per run."""
+        return self.home / "backups"
+
+    @property
+    def lab(self) -> Path:
+        """The lab's hosts."""
+        return self.home / "lab"
