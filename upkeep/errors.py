@@ -13,6 +13,7 @@ UpkeepError                     exit 1
 │   ├── CommandFailed           a script ended with a code other than 0
 │   ├── CommandTimeout          connect, idle or total time limit
 │   └── GarbledOutput           the host's answer cannot be read
+├── StepFailed                  one step of a run on one host; carries its cause
 ├── ArtifactError               download or delivery of an artifact
 │   └── ChecksumMismatch        size or SHA-256 differ from the manifest
 ├── BackupError                 a backup that is not complete or does not compare
@@ -134,6 +135,15 @@ class CommandTimeout(HostError):
 
 class GarbledOutput(HostError):
     """A script's answer is cut or not what the script prints."""
+
+
+class StepFailed(UpkeepError):
+    """A step of a run failed on one host; `cause` says why and what to do."""
+
+    def __init__(self, host: str, step: str, cause: UpkeepError) -> None:
+        self.host, self.step, self.cause = host, step, cause
+        text = str(cause)
+        super().__init__(f"{host}, step {step}: {text.removeprefix(f'{host}: ')}")
 
 
 class ArtifactError(UpkeepError):

@@ -20,7 +20,7 @@ from upkeep.domain.inventory import Host
 from upkeep.domain.orders import Change, Changed, Check, Checked, Event, Look, Looked, Order, StopAsked, Undo
 from upkeep.domain.plan import Plan
 from upkeep.domain.stages import Candidate, PlannedStage, StagePlan, plan_stages
-from upkeep.domain.stopping import Stop, StopKind, down_allowed, run_outcome, stop_for_failures
+from upkeep.domain.stopping import Stop, StopKind, down_allowed, is_quarantined, run_outcome, stop_for_failures
 
 
 class Phase(StrEnum):
@@ -91,7 +91,7 @@ class Engine:
     @property
     def sick(self) -> frozenset[str]:
         """Hosts that use up the down-budget without being in work: found down, set aside, or quarantined by this run."""
-        broken = {n for n, r in self.results.items() if r.outcome in {HostOutcome.FAILED, HostOutcome.SET_ASIDE}}
+        broken = {n for n, r in self.results.items() if r.outcome is HostOutcome.SET_ASIDE or is_quarantined(r)}
         well = {n for n, r in self.results.items() if r.outcome is HostOutcome.COMMITTED}
         return frozenset((self._down - well) | broken) - self._in_work
 
@@ -222,10 +222,24 @@ class Engine:
                     Undo(host, stage.name, f"got worse after the change: {findings[0].reason}", FailureClass.REGRESS)
                 )
         over = self._soak.over(now, stage)
+        if over:
+            self._set_aside(event.silent)
+        if self.stop is not None:
+            self._settle(now)
+            return
         judgement = self._judge(stage, over=over)
         passed = over and judgement.decision is Decision.GO and not self._undo and not self._in_work
         if passed or judgement.decision in {Decision.HOLD, Decision.ROLL_BACK}:
             self._close_stage(stage, judgement)
+
+    def _set_aside(self, silent: Iterable[str]) -> None:
+        """Committed hosts that cannot be asked when their soak time ends: nothing is known about them, so they do not count as good."""
+        for host in self._committed(silent):
+            reason = "no contact at the end of its soak time; it was committed before"
+            self.results[host] = self.results[host].model_copy(
+                update={"outcome": HostOutcome.SET_ASIDE, "failure_class": FailureClass.UNREACHABLE, "reason": reason},
+            )
+        self._stop_unless_within_limits()
 
     def _judge(self, stage: PlannedStage, *, over: bool) -> Judgement:
         running = self._with(stage.hosts, HostOutcome.COMMITTED, HostOutcome.ALREADY_CURRENT)

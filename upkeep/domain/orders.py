@@ -67,10 +67,11 @@ class Changed:
 
 @dataclass(frozen=True)
 class Looked:
-    """What a look during soak found: per host what got worse, per trigger its figure (None: silent)."""
+    """What a look during soak found: per host what got worse, hosts that gave no answer, per trigger its figure (None: silent)."""
 
     stage: str
     worse: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+    silent: tuple[str, ...] = ()
     figures: Mapping[str, float | None] = field(default_factory=dict)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from upkeep.domain.change import HostOutcome, Step
+from upkeep.domain.document import words
 from upkeep.domain.record import Event, Happening
 
 COLUMNS = (Step.CHECK, Step.BASELINE, Step.BACKUP, Step.FETCH, Step.SWITCH, Step.VERIFY, Step.COMMIT, Step.ROLLBACK)
@@ -79,6 +80,13 @@ class Progress:
     def done(self) -> int:
         """Hosts that have an outcome."""
         return sum(bool(host.outcome) for host in self.hosts.values())
+
+    def left(self, now: datetime) -> str:
+        """Time left as far as the pace so far tells, e.g. `about 3 min left`; empty before the first host is done."""
+        if not self.started_at or not self.done or self.done == len(self.hosts):
+            return ""
+        pace = (now - self.started_at) / self.done
+        return f"about {words(timedelta(seconds=round((pace * (len(self.hosts) - self.done)).total_seconds())))} left"
 
     def rows(self) -> list[dict[str, str]]:
         """Hosts x phases, for a table."""

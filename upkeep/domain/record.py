@@ -61,7 +61,9 @@ class RunRecord(Document):
     plan_hash: str
     profile: AgentProfile
     release: Release | None = None
+    key_ids: tuple[str, ...] = Field((), description="Keys that signed the release")
     targets: tuple[Host, ...]
+    fleet_size: int = Field(0, description="Hosts the plan is about; more than the targets when only some are retried")
     started_at: AwareDatetime
     process: str = Field(
         "", description="boot id:pid:start ticks of the controller process, to tell whether it still lives"

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain, zip_longest
+from itertools import chain, count, zip_longest
 
 from pydantic import Field
 
@@ -70,7 +70,7 @@ def plan_stages(plan: Plan, candidates: Iterable[Candidate]) -> StagePlan:
         if not chosen:
             notes.append(f"stage '{stage.title}' has no hosts left and is passed over")
             continue
-        stages.append(_planned(plan, stage, chosen))
+        stages.append(_planned(plan, stage, chosen, taken={s.name for s in stages}))
     if left:
         raise BadInput(
             f"the stages never reach {len(left)} of {len(everyone)} hosts: {_some(c.name for c in left)}",
@@ -138,9 +138,10 @@ def _canary(size: CanarySize, left: list[Candidate], notes: list[str]) -> list[C
     return chosen
 
 
-def _planned(plan: Plan, stage: Stage, chosen: list[Candidate]) -> PlannedStage:
+def _planned(plan: Plan, stage: Stage, chosen: list[Candidate], *, taken: set[str]) -> PlannedStage:
+    titles = chain([stage.title], (f"{stage.title} ({n})" for n in count(2)))
     return PlannedStage(
-        name=stage.title,
+        name=next(title for title in titles if title not in taken),
         hosts=tuple(c.name for c in spread(chosen, plan.spread_by)),
         soak=plan.soak_of(stage),
         is_canary=stage.canary is not None,

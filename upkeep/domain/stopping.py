@@ -43,9 +43,17 @@ def down_allowed(fleet_size: int, pct: float) -> int:
     return max(1, int(fleet_size * pct / 100 + 1e-9))
 
 
+def is_quarantined(result: HostResult) -> bool:
+    """Whether the host may be in a bad state: its rollback failed, or nobody knows what happened."""
+    return result.outcome is HostOutcome.FAILED and result.failure_class in {
+        FailureClass.ROLLBACK,
+        FailureClass.UNKNOWN,
+    }
+
+
 def stop_for_failures(plan: Plan, results: Results, targets: int, stage: PlannedStage | None) -> Stop | None:
     """The first stop that the failures so far call for; None while they are within their limits."""
-    quarantined = [name for name, result in results.items() if result.outcome is HostOutcome.FAILED]
+    quarantined = [name for name, result in results.items() if is_quarantined(result)]
     if quarantined:
         return Stop(
             StopKind.QUARANTINE, f"{quarantined[0]} is quarantined: {results[quarantined[0]].reason}", plan.on_stop
@@ -64,7 +72,7 @@ def run_outcome(results: Results, stop: Stop | None, *, dry_run: bool) -> tuple[
     count = {outcome: sum(r.outcome is outcome for r in results.values()) for outcome in HostOutcome}
     good = count[HostOutcome.COMMITTED] + count[HostOutcome.ALREADY_CURRENT]
     summary = ", ".join(f"{number} {outcome.value}" for outcome, number in count.items() if number)
-    if count[HostOutcome.FAILED]:
+    if any(is_quarantined(result) for result in results.values()):
         return RunOutcome.FAILED, stop.reason if stop else summary
     if stop is not None:
         undone = count[HostOutcome.ROLLED_BACK] and not count[HostOutcome.COMMITTED]

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from upkeep.hosts.bootstrap import marker
 from upkeep.hosts.transport import Reply
 
 Sink = Callable[[bytes], None]
 
 _NOISE_KEPT_BYTES = 65_536
-_MARKER_TAIL_BYTES = 24  # a space, a process id, a line break
+_MARKER_TAIL_BYTES = 24  # a process id and a line break
 
 
 @dataclass
 class Cut:
     """One stream: everything up to and including the marker line is noise."""
 
-    nonce: bytes
+    marker: bytes
     noise: bytes = b""
     pid: int | None = None
 
@@ -31,12 +32,12 @@ class Cut:
         if self.found:
             return piece
         self.noise += piece
-        start = self.noise.find(self.nonce)
+        start = self.noise.find(self.marker)
         end = self.noise.find(b"\n", start) if start >= 0 else -1
         if end < 0:
             self._forget(start)
             return b""
-        rest, digits = self.noise[end + 1 :], self.noise[start + len(self.nonce) : end].strip()
+        rest, digits = self.noise[end + 1 :], self.noise[start + len(self.marker) : end].strip()
         self.noise, self.pid = self.noise[:start], int(digits) if digits.isdigit() else 0
         return rest
 
@@ -64,7 +65,7 @@ class Answer:
     """Takes in both streams of one script as they arrive."""
 
     def __init__(self, nonce: bytes, limit_bytes: int, sink: Sink | None = None) -> None:
-        self.out, self.err = Cut(nonce), Cut(nonce)
+        self.out, self.err = Cut(marker(nonce)), Cut(marker(nonce))
         self._stdout, self._stderr = Pile(limit_bytes), Pile(limit_bytes)
         self._keep: Sink = sink or self._stdout.add
 

@@ -22,6 +22,7 @@ SUDO_PROMPT = "upkeep-password:"
 NO_CALL_LINE = 97
 SCRIPT_CUT = 98
 _CALL = "upkeep-call"
+_MARKER = "upkeep-begins"
 _BLOCK_BYTES = 4096
 
 # No quote, backslash, exclamation mark or line break in here: sh, bash, zsh, fish and csh all read '…' around it alike.
@@ -33,7 +34,7 @@ BOOTSTRAP = (
     "set -- $u;"
     f"u=$(dd bs={_BLOCK_BYTES} count=$3 iflag=fullblock 2>/dev/null||dd bs=1 count=$(($3*{_BLOCK_BYTES})) 2>/dev/null);"
     f'case $u in *"#$2");;*)exit {SCRIPT_CUT};;esac;'
-    'echo "$2 $$";echo "$2 $$">&2;'
+    f'echo "{_MARKER}:$2:$$";echo "{_MARKER}:$2:$$">&2;'
     'eval "unset u;set --;$u"'
 )
 
@@ -64,6 +65,14 @@ def encode_call(script: str, *, become: Become = "none", password: SecretStr | N
         nonce=nonce.encode(),
         become=become,
     )
+
+
+def marker(nonce: bytes) -> bytes:
+    """How the line begins that a host prints on both streams before the script; its process id follows.
+
+    What is sent to a host does not contain it: a login that only echoes its input is not taken for a script that began.
+    """
+    return _MARKER.encode() + b":" + nonce + b":"
 
 
 def command_line(become: Become, *, asks_password: bool = False) -> str:

@@ -67,7 +67,8 @@ class World:
         assert isinstance(order, Look)
         worse = {h: (WORSE,) for h in order.hosts if self.behaviour.get(h) == "worse in soak"}
         figure = self.figures.pop(0) if self.figures else 0.0
-        return Looked(order.stage, worse, {t.name: figure for t in self.engine.plan.triggers})
+        silent = tuple(h for h in order.hosts if self.behaviour.get(h) == "silent in soak")
+        return Looked(order.stage, worse, silent, {t.name: figure for t in self.engine.plan.triggers})
 
     def check(self, host: str) -> Checked:
         kind = self.behaviour.get(host)
@@ -140,6 +141,12 @@ def test_a_host_that_gets_worse_in_soak_is_put_back_and_counts() -> None:
     assert engine.results[bad].outcome is HostOutcome.ROLLED_BACK
     assert engine.results[bad].failure_class is FailureClass.REGRESS
     assert engine.outcome is RunOutcome.STOPPED
+
+
+def test_a_host_that_cannot_be_asked_at_the_end_of_soak_does_not_count_as_good() -> None:
+    engine = World(Engine(plan(down_budget_pct=50), fleet(12)), {"h001": "silent in soak"}).run()
+    assert engine.results["h001"].outcome is HostOutcome.SET_ASIDE
+    assert engine.outcome is RunOutcome.WITH_EXCEPTIONS
 
 
 def test_hosts_already_down_use_up_the_budget_and_a_spent_budget_holds() -> None:

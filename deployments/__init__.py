@@ -1,0 +1,1 @@
+"""How runbooks are triggered."""

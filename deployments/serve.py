@@ -1,0 +1,23 @@
+"""Serve every runbook from this process; `upkeep up` starts it."""
+
+from __future__ import annotations
+
+from prefect import serve
+
+from flows.backup import backup
+from flows.maintenance import maintenance
+from flows.pre_update_check import pre_update_check
+from flows.rollback import rollback
+from flows.staged_upgrade import staged_upgrade
+from flows.verification import verification
+
+RUNBOOKS = (maintenance, pre_update_check, backup, staged_upgrade, verification, rollback)
+
+
+def main() -> None:
+    """Register the runbooks as deployments named `manual` and run what is asked for."""
+    serve(*(runbook.to_deployment("manual") for runbook in RUNBOOKS), pause_on_shutdown=False)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()

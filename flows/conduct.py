@@ -1,0 +1,116 @@
+"""Conducting a run: the engine's orders become tasks, what came of them goes back to the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from prefect.futures import PrefectFuture
+
+from tasks.change_host import change_host
+from tasks.check_host import check_host
+from tasks.collect import answer_for
+from tasks.look_at_stage import look_at_stage
+from tasks.roll_back_host import undo_host
+from tasks.session import RunSession
+from upkeep.domain.engine import Engine
+from upkeep.domain.orders import Change, Changed, Check, Checked, Event, Look, Order, StopAsked
+
+STOP_ASKED_EVERY = timedelta(seconds=2)
+
+Answers = SimpleQueue[tuple[Order, "PrefectFuture[Any]"]]
+
+
+def conduct(session: RunSession, engine: Engine) -> None:
+    """Carry out orders until the engine is finished and nothing is in work."""
+    answers: Answers = SimpleQueue()
+    open_orders = 0
+    stages = StageBook(session, engine)
+    while not engine.finished or open_orders:
+        for order in engine.orders(_now()):
+            stages.note()
+            _hand_out(session, order, answers)
+            open_orders += 1
+        for event in _wait(answers, engine.wake_at()):
+            open_orders -= 1
+            _write_down(session, event)
+            engine.apply(event, _now())
+        stages.note()
+        _listen_for_stop(session, engine)
+    _write_down_the_rest(session, engine)
+
+
+def _hand_out(session: RunSession, order: Order, answers: Answers) -> None:
+    future: PrefectFuture[Any]
+    if isinstance(order, Check):
+        future = check_host.submit(session, order.host)
+    elif isinstance(order, Change):
+        future = change_host.submit(session, order.host, order.stage)
+    elif isinstance(order, Look):
+        future = look_at_stage.submit(session, order.stage, order.hosts)
+    else:
+        future = undo_host.submit(session, order.host, order.stage, order.reason, order.failure_class)
+    future.add_done_callback(lambda done: answers.put((order, done)))
+
+
+def _wait(answers: Answers, wake_at: datetime | None) -> list[Event]:
+    """The next answers, all that are there; none when it is time for new orders or to listen for a stop."""
+    seconds = STOP_ASKED_EVERY.total_seconds()
+    if wake_at is not None:
+        seconds = max(0.0, min(seconds, (wake_at - _now()).total_seconds()))
+    got: list[Event] = []
+    try:
+        order, future = answers.get(timeout=seconds)
+        while True:
+            got.append(answer_for(order, future.result))
+            order, future = answers.get_nowait()
+    except Empty:
+        return got
+
+
+def _write_down(session: RunSession, event: Event) -> None:
+    if isinstance(event, (Checked, Changed)) and event.result is not None:
+        session.history.host_result(session.record.id, event.host, event.result)
+
+
+def _listen_for_stop(session: RunSession, engine: Engine) -> None:
+    if engine.stop is None and (reason := session.history.stop_requested(session.record.id)):
+        engine.apply(StopAsked(reason), _now())
+
+
+def _write_down_the_rest(session: RunSession, engine: Engine) -> None:
+    written = session.history.run(session.record.id).hosts
+    for name, result in engine.results.items():
+        if name not in written or written[name].outcome is None:
+            session.history.host_result(session.record.id, name, result)
+
+
+class StageBook:
+    """Writes stages into the history as the engine opens and closes them."""
+
+    def __init__(self, session: RunSession, engine: Engine) -> None:
+        self._session, self._engine = session, engine
+        self._opened: set[str] = set()
+        self._verdicts = 0
+
+    def note(self) -> None:
+        """Write down what is new."""
+        for verdict in self._engine.verdicts[self._verdicts :]:
+            self._verdicts += 1
+            self._open(verdict.stage)
+            self._session.history.stage_closed(self._session.record.id, verdict.stage, verdict.decision.value, verdict.reason)
+        stage = self._engine.stage
+        if stage is not None and not self._engine.dry_run and not self._engine.finished:
+            self._open(stage.name)
+
+    def _open(self, name: str) -> None:
+        if name not in self._opened:
+            self._opened.add(name)
+            hosts = next(stage.hosts for stage in self._engine.stage_plan.stages if stage.name == name)
+            self._session.history.stage_opened(self._session.record.id, name, hosts)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,48 @@
+"""Runbooks that do one thing to every host: all at once, one host's trouble never in another's way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from prefect import Task
+from prefect.futures import PrefectFuture
+
+from tasks.collect import collected
+from tasks.session import RunSession
+from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
+from upkeep.domain.progress import is_good
+
+
+def for_each_host(
+    session: RunSession,
+    step: Task[..., Any],
+    hosts: Iterable[str],
+    result: Callable[[Any], HostResult] = lambda answer: answer,
+    *,
+    keep: Callable[[HostResult], bool] = lambda _: True,
+) -> dict[str, HostResult]:
+    """Run `step(session, host)` for every host; what came of each goes into the history if `keep` says so."""
+    futures: dict[str, PrefectFuture[Any]] = {host: step.submit(session, host) for host in hosts}
+    results: dict[str, HostResult] = {}
+    for host, future in futures.items():
+        results[host] = collected(partial(_answer, future, result))
+        if keep(results[host]):
+            session.history.host_result(session.record.id, host, results[host])
+    return results
+
+
+def _answer(future: PrefectFuture[Any], result: Callable[[Any], HostResult]) -> HostResult:
+    return result(future.result())
+
+
+def outcome_of(results: dict[str, HostResult], *, good: HostOutcome | None = None) -> tuple[RunOutcome, str]:
+    """Outcome of such a run: succeeded if every host is good, with exceptions if only some could not be reached, else failed."""
+    count = {outcome: sum(r.outcome is outcome for r in results.values()) for outcome in HostOutcome}
+    summary = ", ".join(f"{number} {outcome.value}" for outcome, number in count.items() if number)
+    bad = [r.outcome for r in results.values() if not (is_good(r.outcome) or r.outcome is good)]
+    if not bad:
+        return RunOutcome.SUCCEEDED, summary
+    only_unreachable = set(bad) == {HostOutcome.SET_ASIDE} and len(bad) < len(results)
+    return (RunOutcome.WITH_EXCEPTIONS if only_unreachable else RunOutcome.FAILED), summary

@@ -1,0 +1,27 @@
+"""The whole change: check, back up, upgrade in stages, watch, verify, undo what went wrong, report."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.conduct import conduct
+from flows.final_look import final_look
+from flows.opening import HOSTS_AT_ONCE, open_run, run_name
+from tasks.report import close_and_report
+from upkeep.domain.engine import Engine
+from upkeep.domain.record import RunReport, RunRequest
+
+
+@flow(name="maintenance", flow_run_name=run_name, task_runner=ThreadPoolTaskRunner(max_workers=HOSTS_AT_ONCE))
+def maintenance(request: RunRequest) -> RunReport:
+    """Take a fleet from one version of an agent to another, one stage after the other.
+
+    Every target is checked before the first one is changed. Each host is then backed up, switched, watched and committed, or put
+    back by itself. Stages are watched before the next one starts, and every changed host is verified once more at the end.
+    """
+    with open_run("maintenance", request) as session:
+        record = session.record
+        engine = Engine(record.plan, record.targets, fleet_size=record.fleet_size, dry_run=record.dry_run)
+        conduct(session, engine)
+        return close_and_report(session, *final_look(session, engine))

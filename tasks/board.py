@@ -1,0 +1,84 @@
+"""What the Prefect UI shows of a run: hosts x phases, stage progress, the final report.
+
+Artifacts are a view. They are painted by a thread of their own, off the hot path, and a server that does not answer costs the run nothing.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.exceptions import PrefectException
+
+from tasks.session import RunSession
+from upkeep.domain.progress import Progress
+from upkeep.domain.record import Event
+
+log = logging.getLogger(__name__)
+
+
+class Board:
+    """Paints a run's artifacts from its events while a `with` lasts, at most once in `every`."""
+
+    def __init__(self, session: RunSession, *, every: timedelta) -> None:
+        self._session, self._every = session, every
+        self.progress = Progress()
+        self._lock, self._ended = threading.Lock(), threading.Event()
+        self._dirty = False
+        self._progress_id: UUID | None = None
+        context = contextvars.copy_context()
+        self._painter = threading.Thread(target=lambda: context.run(self._paint_until_ended), name="board", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._session.history.listeners.append(self._take)
+        for event in self._session.history.events(self._session.record.id):
+            self._take(event)
+        self._painter.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._session.history.listeners.remove(self._take)
+        self._ended.set()
+        self._painter.join(timeout=self._every.total_seconds() * 2)
+
+    def _take(self, event: Event) -> None:
+        if event.run == self._session.record.id:
+            with self._lock:
+                self.progress.take(event)
+                self._dirty = True
+
+    def _paint_until_ended(self) -> None:
+        while not self._ended.wait(self._every.total_seconds()):
+            self._paint()
+        self._paint()
+
+    def _paint(self) -> None:
+        with self._lock:
+            rows, done, total, dirty = self.progress.rows(), self.progress.done, len(self.progress.hosts), self._dirty
+            self._dirty = False
+        if not dirty:
+            return
+        share = 100 * done / max(1, max(total, len(self._session.hosts)))
+        try:
+            create_table_artifact(key=f"run-{self._session.record.id}-hosts", table=rows, description="Hosts x phases")
+            if self._progress_id is None:
+                key = f"run-{self._session.record.id}-progress"
+                self._progress_id = create_progress_artifact(progress=share, key=key, description="Hosts finished")  # type: ignore[assignment]
+            elif self._progress_id is not None:
+                update_progress_artifact(self._progress_id, progress=share)
+        except (PrefectException, OSError, RuntimeError) as error:
+            log.warning("the Prefect server did not take an artifact: %s", error)
+
+
+def publish_report(session: RunSession, markdown: str) -> None:
+    """The final report as a markdown artifact."""
+    try:
+        create_markdown_artifact(markdown, key=f"run-{session.record.id}-report", description="What came of this run")
+    except (PrefectException, OSError, RuntimeError) as error:
+        log.warning("the Prefect server did not take the report: %s", error)

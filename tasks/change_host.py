@@ -1,0 +1,94 @@
+"""One host's transaction: locked, baselined, backed up, delivered, switched, watched, committed; or put back."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.back_up_host import back_up
+from tasks.check_host import look
+from tasks.collect import result_of
+from tasks.deliver_release import deliver
+from tasks.lock_host import locked, order_of
+from tasks.roll_back_host import put_back, wait_for_host
+from tasks.session import HostWork, RunSession
+from upkeep.domain.change import HostOutcome, HostResult, Step
+from upkeep.domain.facts import HostFacts
+from upkeep.domain.failure import FailureClass
+from upkeep.domain.finding import Finding, blockers, regressions
+from upkeep.domain.orders import Changed
+from upkeep.errors import CommandFailed, StepFailed, Unreachable
+from upkeep.hosts.host_change import Order
+from upkeep.hosts.verification import baseline, watch_healthy
+from upkeep.services.control_centre import registration_findings
+
+
+@task(name="change host", task_run_name="change {host}", cache_policy=NO_CACHE)
+def change_host(session: RunSession, host: str, stage: str) -> Changed:
+    """Take one host to the release, or leave it as it was.
+
+    Raises:
+        StepFailed: the host could not be changed, and nothing on it was switched.
+    """
+    seen = look(session, host, stage=stage)
+    return Changed(host, seen.result or _transaction(session, session.work(host), seen.facts or HostFacts(), stage))
+
+
+def _transaction(session: RunSession, work: HostWork, facts: HostFacts, stage: str) -> HostResult:
+    wanted = order_of(session, work, from_version=facts.installed_version, machine=facts.machine, libc=facts.libc)
+    with locked(session, work, wanted, stage=stage) as order:
+        before = _baseline(session, work, stage)
+        back_up(session, work, order, stage=stage)
+        deliver(session, work, order, stage=stage)
+        try:
+            _switch(session, work, order, stage)
+            _verify(session, work, stage, before)
+            return _commit(session, work, order, stage)
+        except StepFailed as error:
+            if isinstance(error.cause, Unreachable):
+                return wait_for_host(session, work, order, error, stage=stage)
+            failed = result_of(error)
+            failure_class = error.cause.failure_class if isinstance(error.cause, GotWorse) else failed.failure_class
+            return put_back(session, work, order, reason=failed.reason, failure_class=failure_class, stage=stage)
+
+
+class GotWorse(CommandFailed):
+    """The host is worse than before its change; `failure_class` tells whether it never got well or got worse than its baseline."""
+
+    def __init__(self, host: str, worse: tuple[Finding, ...], failure_class: FailureClass) -> None:
+        self.failure_class = failure_class
+        first = worse[0]
+        super().__init__(host, f"{first.key}: {first.reason}", exit_code=1, evidence=first.evidence, remedy=first.remedy)
+
+
+def _baseline(session: RunSession, work: HostWork, stage: str) -> tuple[Finding, ...]:
+    with session.step(work.host.name, Step.BASELINE, stage=stage):
+        findings = baseline(work.transport, work.profile, session.record.plan, become=work.become)
+        session.history.findings(session.record.id, work.host.name, "baseline", findings)
+    return tuple(findings)
+
+
+def _switch(session: RunSession, work: HostWork, order: Order, stage: str) -> None:
+    with session.step(work.host.name, Step.SWITCH, stage=stage) as step:
+        step.body |= {"from": order.from_version, "to": order.to_version, "dead_man_seconds": order.dead_man.total_seconds()}
+        work.change.switch(order)
+
+
+def _verify(session: RunSession, work: HostWork, stage: str, before: tuple[Finding, ...]) -> None:
+    """Watch the host until it has been well for the healthy time; raises StepFailed with GotWorse otherwise."""
+    name, plan, version = work.host.name, session.record.plan, session.release.version
+    with session.step(name, Step.VERIFY, stage=stage):
+        after = watch_healthy(work.transport, work.profile, plan, expected_version=version, baseline=before, become=work.become)
+        if not blockers(after) and work.profile.control_centre is not None:
+            after = [*after, *registration_findings(session.centre(work), expected_version=version)]
+        session.history.findings(session.record.id, name, "verify", after)
+        if worse := regressions(before, after):
+            known_before = {finding.key for finding in before}
+            regress = worse[0].key in known_before
+            raise GotWorse(name, worse, FailureClass.REGRESS if regress else FailureClass.VERIFY)
+
+
+def _commit(session: RunSession, work: HostWork, order: Order, stage: str) -> HostResult:
+    with session.step(work.host.name, Step.COMMIT, stage=stage):
+        work.change.commit(order)
+    return HostResult(outcome=HostOutcome.COMMITTED, from_version=order.from_version, to_version=order.to_version)

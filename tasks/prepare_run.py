@@ -1,0 +1,191 @@
+"""Everything that can be known before a host is touched: documents, release, archives, keys. Freezes the run."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tasks.session import Archive, RunSession
+from upkeep.audit.reading import RunDetail
+from upkeep.documents import load_inventory, load_plan, load_profile, profile_path
+from upkeep.domain.change import HostOutcome
+from upkeep.domain.inventory import Host
+from upkeep.domain.plan import Plan, fingerprint
+from upkeep.domain.profile import AgentProfile, Trust
+from upkeep.domain.record import Actor, RunRecord, RunRequest
+from upkeep.domain.selector import Selector
+from upkeep.errors import BadInput, Refused
+from upkeep.hosts.ssh_target import SshTarget
+from upkeep.process import this_process
+from upkeep.services.archives import inspect
+from upkeep.services.releases import TrustedRelease, fetch_artifact, read_release
+from upkeep.wiring import Site
+
+RETRIED = frozenset({HostOutcome.FAILED, HostOutcome.SET_ASIDE, HostOutcome.BLOCKED, HostOutcome.NOT_STARTED})
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that may be opened."""
+
+    record: RunRecord
+    targets: Mapping[str, SshTarget]
+    archives: tuple[Archive, ...] = field(default=())
+
+
+def prepare(site: Site, runbook: str, request: RunRequest, *, with_archives: bool = True) -> Prepared:
+    """Read and judge all that a request names. Touches no host and writes nothing but the artifact cache.
+
+    Raises:
+        BadInput: a document, release, archive or key cannot be used.
+        Refused: an earlier run cannot be retried or undone.
+    """
+    subject = _earlier(site, request) if request.of_run else _from_files(request)
+    inventory = {host.name: host for host in subject.inventory}
+    for host in subject.hosts:
+        site.profile_for(subject.profile, host)
+    targets = site.targets(subject.hosts, inventory)
+    trusted = _release(site, subject)
+    archives = _archives(site, subject.profile, trusted) if with_archives else ()
+    return Prepared(_record(runbook, request, subject, trusted), targets, archives)
+
+
+def open_session(site: Site, prepared: Prepared) -> RunSession:
+    """Write the run's opening into the history and hand out what its steps share."""
+    site.history.open_run(prepared.record)
+    release = prepared.record.release
+    if release is not None and not prepared.record.dry_run:
+        for key_id in prepared.record.key_ids:
+            site.history.note_release(release.channel, key_id, release.release_seq, prepared.record.id)
+    return RunSession(site, prepared.record, prepared.targets, prepared.archives)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What a run is about, from files or from an earlier run."""
+
+    plan: Plan
+    plan_dir: Path
+    profile: AgentProfile
+    profile_dir: Path
+    hosts: tuple[Host, ...]
+    inventory: tuple[Host, ...]
+    earlier: RunDetail | None = None
+
+
+def _from_files(request: RunRequest) -> _Subject:
+    for name, value in (("inventory", request.inventory), ("plan", request.plan)):
+        if not value:
+            raise BadInput(f"no {name} was named", allowed="a file", remedy=f"give -{name[0]} FILE")
+    inventory = load_inventory(Path(request.inventory)).all_hosts()
+    plan_path = Path(request.plan).absolute()
+    plan = load_plan(plan_path, request.settings)
+    profile_file = profile_path(plan.profile, plan_path)
+    hosts = _chosen(plan, request.hosts, inventory)
+    return _Subject(plan, plan_path.parent, load_profile(plan.profile, plan_path), profile_file.parent, hosts, inventory)
+
+
+def _chosen(plan: Plan, narrowed: str, inventory: tuple[Host, ...]) -> tuple[Host, ...]:
+    chosen = Selector(plan.targets).pick(inventory)
+    if not chosen:
+        raise _matches_nothing("targets", plan.targets, inventory)
+    if narrowed:
+        try:
+            chosen = Selector(narrowed).pick(chosen)
+        except ValueError as error:
+            raise BadInput(f"the selector given with --hosts cannot be read: {error}", found=narrowed) from error
+        if not chosen:
+            raise _matches_nothing("--hosts", narrowed, inventory)
+    return chosen
+
+
+def _matches_nothing(key: str, selector: str, inventory: tuple[Host, ...]) -> BadInput:
+    labels = sorted({f"{key}={value}" for host in inventory for key, value in host.labels.items()})
+    names = ", ".join(host.name for host in inventory[:5]) + (", …" if len(inventory) > 5 else "")  # noqa: PLR2004
+    known = f"{len(inventory)} hosts ({names})" + (f" with labels {', '.join(labels[:12])}" if labels else "")
+    return BadInput(f"{key} matches no host", found=selector, allowed=known, remedy="check the selector against the inventory")
+
+
+def _earlier(site: Site, request: RunRequest) -> _Subject:
+    """The frozen subject of an earlier run: the list that was approved is the list that is retried."""
+    detail = site.history.run(request.of_run)
+    record = detail.record
+    wanted = {name for name, host in detail.hosts.items() if host.outcome in RETRIED}
+    hosts = tuple(host for host in record.targets if host.name in wanted)
+    if not hosts:
+        raise Refused(f"run {record.id} left no host to retry", remedy=f"see upkeep history show {record.id}")
+    if request.hosts:
+        hosts = Selector(request.hosts).pick(hosts)
+    plan_dir = Path(record.plan_dir)
+    profile_dir = profile_path(record.plan.profile, plan_dir / "plan.yaml").parent
+    return _Subject(record.plan, plan_dir, record.profile, profile_dir, hosts, record.targets, detail)
+
+
+def _release(site: Site, subject: _Subject) -> TrustedRelease:
+    trust, trust_dir = _trust(subject)
+    trusted = read_release(
+        subject.plan.release,
+        subject.plan_dir,
+        trust,
+        trust_dir,
+        product=subject.profile.name,
+        now=datetime.now(UTC),
+        seen_seq=site.history.release_seq_seen,
+        cache=site.settings.cache,
+    )
+    earlier = subject.earlier
+    if earlier is not None and earlier.record.release != trusted.release:
+        raise Refused(
+            f"the release manifest {subject.plan.release} is not the one run {earlier.record.id} was opened with",
+            remedy="start a new run with the plan",
+        )
+    return trusted
+
+
+def _trust(subject: _Subject) -> tuple[Trust, Path]:
+    if subject.plan.trust is not None:
+        return subject.plan.trust, subject.plan_dir
+    if subject.profile.trust is not None:
+        return subject.profile.trust, subject.profile_dir
+    raise BadInput(
+        f"nobody is trusted to sign releases of {subject.profile.name}",
+        allowed="trust: {keys: [{id: …, file: KEY.pem}]} in the plan or the profile",
+        remedy="add the vendor's public key to the plan",
+    )
+
+
+def _archives(site: Site, profile: AgentProfile, trusted: TrustedRelease) -> tuple[Archive, ...]:
+    found = []
+    for artifact in trusted.release.artifacts:
+        path = fetch_artifact(trusted, artifact, site.settings.cache)
+        inspect(path, profile.installer.binary_member)
+        found.append(Archive(artifact, path, trusted.url_of(artifact)))
+    return tuple(found)
+
+
+def _record(runbook: str, request: RunRequest, subject: _Subject, trusted: TrustedRelease) -> RunRecord:
+    now = datetime.now(UTC)
+    return RunRecord(
+        id=request.run_id or f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        runbook=runbook,
+        actor=Actor(name=request.requested_by or getpass.getuser(), kind="schedule" if request.source == "schedule" else "person"),
+        source=request.source,
+        reason=request.reason,
+        ticket=request.ticket,
+        dry_run=request.dry_run,
+        of_run=request.of_run,
+        plan=subject.plan,
+        plan_dir=str(subject.plan_dir),
+        plan_hash=fingerprint(subject.plan, subject.profile, trusted.release, [h.model_dump(mode="json") for h in subject.hosts]),
+        profile=subject.profile,
+        release=trusted.release,
+        key_ids=tuple(trusted.key_ids),
+        targets=subject.hosts,
+        fleet_size=len(subject.earlier.record.targets) if subject.earlier else len(subject.hosts),
+        started_at=now,
+        process=this_process(),
+    )

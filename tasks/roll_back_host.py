@@ -1,0 +1,118 @@
+"""Putting one host back: by itself after a bad change, by a gate, or by hand for a past run."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.lock_host import locked, order_of
+from tasks.session import HostWork, RunSession
+from upkeep.domain.change import HostOutcome, HostResult, Journal, JournalState, Step
+from upkeep.domain.failure import FailureClass
+from upkeep.domain.finding import blockers
+from upkeep.domain.orders import Changed
+from upkeep.errors import CommandFailed, HostError, StepFailed, UpkeepError
+from upkeep.hosts.host_change import Order
+from upkeep.hosts.verification import watch_healthy
+
+RECONNECT_EVERY = timedelta(seconds=5)
+GUARD_MARGIN = timedelta(seconds=60)
+
+
+@task(name="undo host", task_run_name="undo {host}", cache_policy=NO_CACHE)
+def undo_host(session: RunSession, host: str, stage: str, reason: str, failure_class: FailureClass | None = None) -> Changed:
+    """Put a committed host back to the version it had before the run."""
+    work = session.work(host)
+    with locked(session, work, order_of(session, work), stage=stage) as order:
+        return Changed(host, put_back(session, work, order, reason=reason, failure_class=failure_class, stage=stage))
+
+
+@task(name="roll back host", task_run_name="roll back {host}", cache_policy=NO_CACHE)
+def roll_back_host(session: RunSession, host: str) -> HostResult:
+    """Put one host back to what it was before the earlier run that this run undoes."""
+    reason = session.record.reason or f"rollback of run {session.record.of_run} by hand"
+    return undo_host.fn(session, host, "", reason).result
+
+
+def put_back(
+    session: RunSession,
+    work: HostWork,
+    order: Order,
+    *,
+    reason: str,
+    failure_class: FailureClass | None,
+    stage: str,
+) -> HostResult:
+    """Restore binary and configuration (and data a one-way release changed), then verify as after an upgrade.
+
+    A rollback that fails is an outcome of its own, with both causes: the host is quarantined.
+    """
+    name = work.host.name
+    one_way = session.record.release is not None and session.record.release.data_change == "one-way"
+    try:
+        with session.step(name, Step.ROLLBACK, stage=stage) as step:
+            step.reason = reason
+            journal = work.change.roll_back(order, reason, with_state=one_way)
+            findings = watch_healthy(work.transport, work.profile, session.record.plan, expected_version=journal.from_version, become=work.become)
+            session.history.findings(session.record.id, name, "rollback", findings)
+            if bad := blockers(findings):
+                raise CommandFailed(name, f"the old version is not well after the rollback: {bad[0].reason}", exit_code=1, remedy=bad[0].remedy)
+    except StepFailed as error:
+        return _quarantined(name, reason, error)
+    return HostResult(
+        outcome=HostOutcome.ROLLED_BACK,
+        failure_class=failure_class,
+        from_version=journal.from_version,
+        to_version=journal.from_version,
+        reason=reason,
+        remedy=f"find out why before trying {journal.to_version} on this host again",
+    )
+
+
+def wait_for_host(session: RunSession, work: HostWork, order: Order, error: StepFailed, *, stage: str) -> HostResult:
+    """Contact was lost after the switch: wait until the host's own dead-man switch must have acted, and ask what it did."""
+    deadline = time.monotonic() + (order.dead_man + GUARD_MARGIN).total_seconds()
+    reason = f"contact lost after the switch ({error.cause})"
+    with session.step(work.host.name, Step.WATCH, stage=stage) as step:
+        journal = _journal_when_back(work, deadline)
+        step.body["journal"] = journal.state.value if journal else "no contact"
+    if journal is None:
+        return HostResult(
+            outcome=HostOutcome.SET_ASIDE,
+            failure_class=FailureClass.UNREACHABLE,
+            reason=f"{reason}; its dead-man switch puts it back by itself",
+            remedy=f"bring the host back, then look: upkeep status {session.record.id}",
+        )
+    if journal.state is JournalState.ROLLED_BACK:
+        return HostResult(
+            outcome=HostOutcome.ROLLED_BACK,
+            failure_class=FailureClass.UNREACHABLE,
+            from_version=journal.from_version,
+            to_version=journal.from_version,
+            reason=f"{reason}; the host went back by itself: {journal.reason}",
+        )
+    return put_back(session, work, order, reason=reason, failure_class=FailureClass.UNREACHABLE, stage=stage)
+
+
+def _journal_when_back(work: HostWork, deadline: float) -> Journal | None:
+    """The host's journal once it answers and its guard has decided; None when it does not answer until `deadline` (monotonic seconds)."""
+    while True:
+        try:
+            journal = work.change.inspect().journal
+        except HostError:
+            journal = None
+        if journal is not None or time.monotonic() >= deadline:
+            return journal
+        time.sleep(RECONNECT_EVERY.total_seconds())
+
+
+def _quarantined(host: str, reason: str, error: UpkeepError) -> HostResult:
+    return HostResult(
+        outcome=HostOutcome.FAILED,
+        failure_class=FailureClass.ROLLBACK,
+        reason=f"the change failed ({reason}) and so did its rollback ({error})",
+        remedy=f"quarantined: repair {host} by hand from its backup, then `upkeep retry`",
+    )

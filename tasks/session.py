@@ -1,0 +1,128 @@
+"""What the steps of one run share: the frozen record, the history, and one kept connection per host."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from upkeep.audit.history import History, StepRecord
+from upkeep.domain.change import Step
+from upkeep.domain.finding import Finding
+from upkeep.domain.inventory import Host
+from upkeep.domain.profile import AgentProfile
+from upkeep.domain.record import RunRecord
+from upkeep.domain.release import Artifact, Release
+from upkeep.errors import ArtifactError, Refused, StepFailed, UpkeepError
+from upkeep.hosts.host_change import HostChange
+from upkeep.hosts.ssh_target import SshTarget
+from upkeep.hosts.transport import Transport
+from upkeep.services.control_centre import ControlCentreClient
+from upkeep.wiring import Site
+
+
+@dataclass(frozen=True)
+class HostWork:
+    """One host as a run works on it: its filled profile, its connection, its transaction and its control centre."""
+
+    host: Host
+    profile: AgentProfile
+    transport: Transport
+    change: HostChange
+    centre: ControlCentreClient | None
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A verified archive on the controller; `url` is where hosts may pull it from."""
+
+    artifact: Artifact
+    path: Path
+    url: str
+
+
+class RunSession:
+    """One run's shared things; safe to use from many threads."""
+
+    def __init__(self, site: Site, record: RunRecord, targets: Mapping[str, SshTarget], archives: Sequence[Archive] = ()) -> None:
+        self.record = record
+        self.history: History = site.history
+        self.archives = tuple(archives)
+        self.backups = site.backups_of(record.id)
+        self.hosts = {host.name: host for host in record.targets}
+        self._site = site
+        self._targets = targets
+        self._work: dict[str, HostWork] = {}
+        self._well: dict[str, tuple[Finding, ...]] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def release(self) -> Release:
+        """The release the run is about.
+
+        Raises:
+            Refused: the run has none.
+        """
+        if self.record.release is None:
+            raise Refused(f"run {self.record.id} is not about a release")
+        return self.record.release
+
+    def work(self, host: str) -> HostWork:
+        """One host's connection and transaction, made at first use and kept."""
+        with self._lock:
+            if host not in self._work:
+                self._work[host] = self._open(self.hosts[host])
+            return self._work[host]
+
+    def _open(self, host: Host) -> HostWork:
+        profile = self._site.profile_for(self.record.profile, host)
+        transport = self._site.transport(self._targets[host.name])
+        return HostWork(host, profile, transport, self._site.change(transport, profile), self._site.centre(profile))
+
+    def archive_for(self, machine: str, libc: str) -> Archive:
+        """The archive for a host that reports this `uname -m` and libc.
+
+        Raises:
+            ArtifactError: the release has none.
+        """
+        wanted = self.release.artifact_for(machine, libc)
+        for archive in self.archives:
+            if archive.artifact == wanted:
+                return archive
+        raise ArtifactError(f"release {self.release.version} has no archive for {machine} with {libc} libc")
+
+    def archive_by_hash(self, sha256: str) -> Archive:
+        """The archive with this SHA-256."""
+        return next(archive for archive in self.archives if archive.artifact.sha256 == sha256)
+
+    def remember_well(self, host: str, findings: Sequence[Finding]) -> None:
+        """Keep what a host answered when it was committed; soak looks are compared with it."""
+        self._well[host] = tuple(findings)
+
+    def well(self, host: str) -> tuple[Finding, ...]:
+        """What the host answered when it was committed."""
+        return self._well.get(host, ())
+
+    @contextmanager
+    def step(self, host: str, step: Step, *, stage: str = "") -> Iterator[StepRecord]:
+        """One step on one host: intent in the history before, result after.
+
+        Raises:
+            StepFailed: the step failed; names host, step and cause.
+        """
+        try:
+            with self.history.step(self.record.id, host, step, stage=stage) as record:
+                yield record
+        except StepFailed:
+            raise
+        except UpkeepError as error:
+            raise StepFailed(host, step.value, error) from error
+
+    def close(self) -> None:
+        """End every connection."""
+        with self._lock:
+            for work in self._work.values():
+                work.transport.close()
+            self._work.clear()

@@ -1,0 +1,285 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from upkeep import __version__
+from upkeep.errors import BadInput, UpkeepError
+
+app = typer.Typer(
+    name="upkeep",
+    help="Maintenance runbooks for fleets of Linux hosts that undo themselves when they go wrong and leave evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+plan_app = typer.Typer(help="Read, judge and compare plans.", no_args_is_help=True)
+history_app = typer.Typer(help="What was done, by whom, and what came of it.", no_args_is_help=True)
+lab_app = typer.Typer(help="A fleet on this machine to try things on, without root.", no_args_is_help=True)
+app.add_typer(plan_app, name="plan")
+app.add_typer(history_app, name="history")
+app.add_typer(lab_app, name="lab")
+
+Inventory = Annotated[str, typer.Option("-i", "--inventory", help="Inventory file (YAML, or JSON as ansible-inventory --list prints it)")]
+PlanFile = Annotated[str, typer.Option("-p", "--plan", help="Plan file")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a plan key, e.g. soak.canary=2m; repeatable")]
+Hosts = Annotated[str, typer.Option("--hosts", help="Only these of the plan's targets: a selector like zone=b,!web-07")]
+Ticket = Annotated[str, typer.Option(help="Change ticket")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the history")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before starting")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Look and plan only; nothing on any host changes")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id, a unique beginning of one, or 'last'")]
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    runbook: Annotated[str, typer.Argument(help="maintenance, pre_update_check, backup, staged_upgrade, verification")],
+    *,
+    inventory: Inventory = "",
+    plan: PlanFile = "",
+    settings: Settings = None,
+    hosts: Hosts = "",
+    ticket: Ticket = "",
+    reason: Reason = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Run a runbook now, in this process.
+
+    Exit codes: 0 succeeded (also with exceptions), 1 failed or stopped, 2 bad input, 3 rolled back, 4 refused, 5 held for a person.
+    """
+    from upkeep.commands import running  # noqa: PLC0415 - --help must not wait for Prefect
+    from upkeep.domain.record import RunRequest  # noqa: PLC0415
+
+    request = RunRequest(
+        inventory=inventory,
+        plan=plan,
+        settings=_pairs(settings),
+        hosts=hosts,
+        ticket=ticket,
+        reason=reason,
+        dry_run=dry_run,
+        source="cli",
+    )
+    _run(lambda: running.run_runbook(runbook, request, as_json=as_json, yes=yes), runbook, as_json=as_json)
+
+
+@app.command()
+def retry(run_id: RunId, *, hosts: Hosts = "", reason: Reason = "", yes: Yes = False, as_json: Json = False) -> None:
+    """Finish an earlier run: its failed, blocked, set aside and never-started hosts, and only those."""
+    from upkeep.commands import running  # noqa: PLC0415
+    from upkeep.domain.record import RunRequest  # noqa: PLC0415
+
+    request = RunRequest(of_run=run_id, hosts=hosts, reason=reason or f"retry of run {run_id}", source="cli")
+    _run(lambda: running.run_runbook("maintenance", request, as_json=as_json, yes=yes), "maintenance", as_json=as_json)
+
+
+@app.command()
+def rollback(run_id: RunId, *, hosts: Hosts = "", reason: Reason = "", yes: Yes = False, as_json: Json = False) -> None:
+    """Undo an earlier run: every host it committed goes back to the version, configuration and data it had before."""
+    from upkeep.commands import running  # noqa: PLC0415
+    from upkeep.domain.record import RunRequest  # noqa: PLC0415
+
+    request = RunRequest(of_run=run_id, hosts=hosts, reason=reason or f"rollback of run {run_id} by hand", source="cli")
+    _run(lambda: running.run_runbook("rollback", request, as_json=as_json, yes=yes), "rollback", as_json=as_json)
+
+
+@app.command()
+def status(run_id: RunId = "last", *, as_json: Json = False) -> None:
+    """How a run stands. If its controller died, the hosts themselves are asked."""
+    from upkeep.commands import inspecting  # noqa: PLC0415
+
+    raise typer.Exit(inspecting.show_status(run_id, as_json=as_json))
+
+
+@app.command()
+def stop(run_id: RunId, *, reason: Reason = "") -> None:
+    """Ask a running run to finish the hosts in work and to start no more."""
+    from upkeep.commands import inspecting  # noqa: PLC0415
+
+    inspecting.ask_stop(run_id, reason)
+
+
+@app.command()
+def demo(
+    *,
+    hosts: Annotated[int, typer.Option(min=4, max=100, help="Hosts in the lab")] = 8,
+) -> None:
+    """Raise a fleet on this machine, upgrade it in stages with one host that breaks, show what came of it, clean up."""
+    from upkeep.commands import demonstrating  # noqa: PLC0415
+
+    raise typer.Exit(demonstrating.demo(hosts))
+
+
+@app.command()
+def up() -> None:
+    """Start Prefect server (UI) and serve every runbook as a deployment, on loopback, until Ctrl-C."""
+    from upkeep.commands import serving  # noqa: PLC0415
+
+    raise typer.Exit(serving.up())
+
+
+@app.command()
+def doctor() -> None:
+    """What is missing or misconfigured on this controller."""
+    from upkeep.commands import diagnosing  # noqa: PLC0415
+
+    raise typer.Exit(diagnosing.doctor())
+
+
+@plan_app.command("explain")
+def plan_explain(plan: Annotated[str, typer.Argument(help="Plan file")], *, inventory: Inventory = "", settings: Settings = None) -> None:
+    """Print the plan back as sentences with this fleet's numbers."""
+    from upkeep.commands import planning  # noqa: PLC0415
+
+    planning.explain_plan(Path(plan), inventory, _pairs(settings))
+
+
+@plan_app.command("check")
+def plan_check(plan: Annotated[str, typer.Argument(help="Plan file")], *, inventory: Inventory = "", settings: Settings = None) -> None:
+    """Judge plan, profile, release, archives and keys without touching a host."""
+    from upkeep.commands import planning  # noqa: PLC0415
+
+    planning.check_plan(Path(plan), inventory, _pairs(settings))
+
+
+@plan_app.command("diff")
+def plan_diff(
+    plan: Annotated[str, typer.Argument(help="Plan file")],
+    other: Annotated[str, typer.Argument(help="Another plan file, or the id of a run")],
+) -> None:
+    """What differs between two plans, or between a plan and the one a run was opened with. Exit code 1 when they differ."""
+    from upkeep.commands import planning  # noqa: PLC0415
+
+    raise typer.Exit(planning.diff_plans(Path(plan), other))
+
+
+@history_app.command("list")
+def history_list(
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="Newest first, this many")] = 20,
+    host: Annotated[str, typer.Option(help="Only runs with this host")] = "",
+    as_json: Json = False,
+) -> None:
+    """Runs, newest first."""
+    from upkeep.commands import inspecting  # noqa: PLC0415
+
+    inspecting.list_runs(limit=limit, host=host, as_json=as_json)
+
+
+@history_app.command("show")
+def history_show(
+    run_id: RunId = "last",
+    *,
+    host: Annotated[str, typer.Option(help="Everything about one host")] = "",
+    as_json: Json = False,
+) -> None:
+    """One run: who, why, stages, hosts, steps, findings."""
+    from upkeep.commands import inspecting  # noqa: PLC0415
+
+    inspecting.show_run(run_id, host=host, as_json=as_json)
+
+
+@history_app.command("verify")
+def history_verify() -> None:
+    """Check that no event was changed, removed or put in. Exit code 1 and the first bad event if one was."""
+    from upkeep.commands import inspecting  # noqa: PLC0415
+
+    raise typer.Exit(inspecting.verify_history())
+
+
+@lab_app.command("up")
+def lab_up(
+    *,
+    hosts: Annotated[int, typer.Option(min=1, max=200, help="How many hosts")] = 8,
+    folder: Annotated[Path | None, typer.Option("--dir", help="Where; default $UPKEEP_HOME/lab")] = None,
+) -> None:
+    """Raise the lab: hosts with SSH, services and agents, and a control centre, all on loopback."""
+    from upkeep.commands import demonstrating  # noqa: PLC0415
+
+    demonstrating.lab_up(hosts, folder)
+
+
+@lab_app.command("down")
+def lab_down(*, folder: Annotated[Path | None, typer.Option("--dir", help="Where; default $UPKEEP_HOME/lab")] = None) -> None:
+    """Stop and remove the lab."""
+    from upkeep.commands import demonstrating  # noqa: PLC0415
+
+    demonstrating.lab_down(folder)
+
+
+@lab_app.command("status")
+def lab_status(*, folder: Annotated[Path | None, typer.Option("--dir", help="Where; default $UPKEEP_HOME/lab")] = None, as_json: Json = False) -> None:
+    """How the lab's hosts are."""
+    from upkeep.commands import demonstrating  # noqa: PLC0415
+
+    demonstrating.lab_status(folder, as_json=as_json)
+
+
+@lab_app.command("break")
+def lab_break(
+    host: Annotated[str, typer.Argument(help="Host of the lab")],
+    fault: Annotated[str, typer.Argument(help="Fault; `heal` undoes all of a host's faults")],
+    *,
+    folder: Annotated[Path | None, typer.Option("--dir", help="Where; default $UPKEEP_HOME/lab")] = None,
+) -> None:
+    """Inject a named fault into one host, or `heal` it."""
+    from upkeep.commands import demonstrating  # noqa: PLC0415
+
+    demonstrating.lab_break(host, fault, folder)
+
+
+def main() -> None:
+    """Entry point: errors made on purpose become one message and an exit code, never a traceback."""
+    try:
+        app()
+    except UpkeepError as error:
+        sys.stderr.write(f"upkeep: {error}\n")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run(action: Callable[[], int], runbook: str, *, as_json: bool) -> None:
+    from upkeep.commands import running  # noqa: PLC0415
+
+    try:
+        code = action()
+    except UpkeepError as error:
+        if as_json:
+            running.print_refusal(runbook, error)
+        raise
+    raise typer.Exit(code)
+
+
+def _pairs(settings: list[str] | None) -> dict[str, str]:
+    pairs = {}
+    for text in settings or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise BadInput("--set needs KEY=VALUE", found=text, allowed="a plan key and a value, e.g. soak.canary=2m")
+        pairs[key] = value
+    return pairs

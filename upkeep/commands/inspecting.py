@@ -1,0 +1,178 @@
+"""`upkeep status`, `stop` and `history`: what runs did and how they stand."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from upkeep.audit.reading import RunDetail
+from upkeep.commands.running import print_json
+from upkeep.console.report import show_report
+from upkeep.console.screen import coloured, screen
+from upkeep.domain.change import Journal
+from upkeep.domain.finding import Verdict
+from upkeep.domain.record import Actor, Happening
+from upkeep.errors import HostError
+from upkeep.process import lives
+from upkeep.project import put_on_path
+from upkeep.wiring import site
+
+
+def list_runs(*, limit: int, host: str, as_json: bool) -> None:
+    """Runs, newest first."""
+    runs = site().history.runs(limit=limit, host=host)
+    if as_json:
+        sys.stdout.write(json.dumps([run.model_dump(mode="json") for run in runs], indent=2) + "\n")
+        return
+    table = _table("run", "runbook", "plan", "started", "took", "outcome", "hosts", "by", "why")
+    for run in runs:
+        took = f"{(run.ended_at - run.started_at).total_seconds():.0f} s" if run.ended_at else "running"
+        outcome = coloured(run.outcome.value) if run.outcome else "running"
+        hosts = ", ".join(f"{number} {kind}" for kind, number in sorted(run.host_outcomes.items()))
+        table.add_row(run.id, run.runbook, run.plan, f"{run.started_at:%Y-%m-%d %H:%M:%S}", took, outcome, hosts, run.actor, escape(run.reason))
+    screen().print(table if runs else "no runs yet")
+
+
+def show_run(run_id: str, *, host: str, as_json: bool) -> None:
+    """One run: its report, then every step with its time and result, then what was found to be wrong."""
+    put_on_path()
+    from tasks.report import report_of  # noqa: PLC0415 - the runbooks are on the path only now
+
+    history = site().history
+    detail = history.run(run_id)
+    if as_json:
+        print_json(report_of(detail))
+        return
+    console = screen()
+    show_report(console, report_of(detail))
+    console.print(f"\nasked by {detail.actor} ({detail.source}), plan hash {detail.record.plan_hash[:16]}" + (f", ticket {detail.ticket}" if detail.ticket else ""))
+    _show_stages(console, detail)
+    _show_steps(console, detail, host)
+    _show_findings(console, detail, host)
+
+
+def show_status(run_id: str, *, as_json: bool) -> int:
+    """How a run stands; when its controller died, what the hosts' own journals say."""
+    put_on_path()
+    from tasks.report import report_of  # noqa: PLC0415 - the runbooks are on the path only now
+
+    detail = site().history.run(run_id)
+    if detail.outcome is not None:
+        return _show_ended(detail, as_json=as_json)
+    alive = lives(detail.record.process)
+    journals = {} if alive else _ask_hosts(detail)
+    if as_json:
+        document = report_of(detail).model_dump(mode="json") | {"outcome": "running" if alive else "controller died", "ended_at": None}
+        document["journals"] = {name: journal.model_dump(mode="json") if isinstance(journal, Journal) else journal for name, journal in journals.items()}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        return 0
+    console = screen()
+    state = "is running" if alive else "has no controller any more: its process is gone"
+    console.print(f"run {detail.id} ({detail.runbook}, started {detail.started_at:%Y-%m-%d %H:%M:%S} UTC) {state}")
+    table = _table("host", "outcome", "last step", "the host's own journal")
+    for name in sorted(detail.record_hosts):
+        row = detail.hosts.get(name)
+        journal = journals.get(name, "")
+        said = _journal_text(journal, detail.id) if isinstance(journal, Journal) else journal
+        table.add_row(name, coloured(row.outcome.value) if row and row.outcome else "", row.current_step if row else "", escape(said))
+    console.print(table)
+    if not alive:
+        console.print("→ hosts that were in work go back by themselves; to go on: start the plan again, the first steps clear up what is left")
+    return 0
+
+
+def ask_stop(run_id: str, reason: str) -> None:
+    """Ask a run to stop after the hosts in work."""
+    detail = site().history.run(run_id)
+    if detail.outcome is not None:
+        screen().print(f"run {detail.id} is over: {detail.outcome.value}")
+        return
+    site().history.request_stop(detail.id, Actor(name=getpass.getuser()), reason or "stopped by hand")
+    screen().print(f"run {detail.id} finishes the hosts in work and starts no more")
+
+
+def verify_history() -> int:
+    """Print whether the chain of events is whole."""
+    state = site().history.verify()
+    screen().print(state.reason, markup=False)
+    return 0 if state.ok else 1
+
+
+def _show_ended(detail: RunDetail, *, as_json: bool) -> int:
+    from tasks.report import report_of  # noqa: PLC0415 - the runbooks are on the path only now
+
+    if as_json:
+        print_json(report_of(detail))
+    else:
+        show_report(screen(), report_of(detail))
+    return 0
+
+
+def _ask_hosts(detail: RunDetail) -> dict[str, Journal | str]:
+    """Every host's journal, or why it could not be read."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only for dead runs
+
+    hosts = detail.record.targets
+    targets = site().targets(hosts, {host.name: host for host in hosts})
+
+    def ask(name: str) -> Journal | str:
+        host = next(h for h in hosts if h.name == name)
+        transport = site().transport(targets[name])
+        try:
+            return site().change(transport, site().profile_for(detail.record.profile, host)).inspect().journal
+        except HostError as error:
+            return str(error)
+        finally:
+            transport.close()
+
+    with ThreadPoolExecutor(max_workers=32) as pool:
+        names = [host.name for host in hosts]
+        return dict(zip(names, pool.map(ask, names), strict=True))
+
+
+def _journal_text(journal: Journal, run: str) -> str:
+    if journal.run != run:
+        return f"nothing of this run ({journal.state.value})"
+    at = f"{datetime.fromtimestamp(journal.updated_at, UTC):%H:%M:%S} UTC" if journal.updated_at else ""
+    by = " by its dead-man switch" if journal.actor == "guard" else ""
+    why = f": {journal.reason}" if journal.reason else ""
+    return f"{journal.state.value}{by} {at}{why}"
+
+
+def _show_stages(console: Console, detail: RunDetail) -> None:
+    for stage in detail.stages:
+        console.print(f"stage {escape(stage.name)}: {len(stage.hosts)} hosts, {stage.verdict or 'open'}. {escape(stage.reason or '')}")
+
+
+def _show_steps(console: Console, detail: RunDetail, host: str) -> None:
+    table = _table("host", "step", "began", "took", "result", "why")
+    for step in site().history.steps(detail.id, host):
+        took = f"{(step.ended_at - step.intent_at).total_seconds():.2f} s" if step.ended_at else ""
+        result = step.happening.value if step.happening is not Happening.INTENT else "no result"
+        table.add_row(step.host, step.step.value, f"{step.intent_at:%H:%M:%S}", took, result, escape(step.reason))
+    console.print(table)
+
+
+def _show_findings(console: Console, detail: RunDetail, host: str) -> None:
+    names = [host] if host else sorted(detail.hosts)
+    table = _table("host", "when", "finding", "verdict", "reason", "do")
+    for name in names:
+        for row in site().history.findings_of(detail.id, name):
+            if host or row.finding.verdict is not Verdict.PASS:
+                finding = row.finding
+                table.add_row(name, row.phase, finding.key, finding.verdict.value, escape(finding.reason), escape(finding.remedy))
+    if table.row_count:
+        console.print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

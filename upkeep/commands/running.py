@@ -1,0 +1,105 @@
+"""`upkeep run`, `retry`, `rollback`: runbooks in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import signal
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+from upkeep.console.live import LiveRun
+from upkeep.console.report import show_report
+from upkeep.console.screen import screen
+from upkeep.domain.change import RunOutcome
+from upkeep.domain.record import Actor, RunReport, RunRequest
+from upkeep.errors import BadInput, UpkeepError
+from upkeep.project import prefect_settings, put_on_path
+
+RUNBOOKS = ("maintenance", "pre_update_check", "backup", "staged_upgrade", "verification", "rollback")
+
+
+def run_runbook(runbook: str, request: RunRequest, *, as_json: bool = False, yes: bool = True) -> int:
+    """Run a runbook here and now; returns the exit code (design, 6).
+
+    Raises:
+        UpkeepError: before anything was touched.
+    """
+    report = execute(runbook, request, as_json=as_json, yes=yes)
+    if as_json:
+        print_json(report)
+    else:
+        show_report(screen(), report)
+    return report.outcome.exit_code
+
+
+def execute(runbook: str, request: RunRequest, *, as_json: bool = False, yes: bool = True) -> RunReport:
+    """Run a runbook with live progress and hand out its report."""
+    if runbook not in RUNBOOKS:
+        raise BadInput(f"there is no runbook '{runbook}'", allowed=", ".join(RUNBOOKS))
+    prefect_settings(quiet=True)
+    put_on_path()
+    request = _judged(runbook, request, confirm=not (yes or as_json or request.dry_run))
+    flow = importlib.import_module(f"flows.{runbook}").__dict__[runbook]
+    with _shown(as_json=as_json), _stop_on_signal(request):
+        report = flow(request)
+    return RunReport.model_validate(report)
+
+
+def print_json(report: RunReport) -> None:
+    """One JSON document on standard output, and nothing else."""
+    sys.stdout.write(report.model_dump_json(indent=2) + "\n")
+
+
+def print_refusal(runbook: str, error: UpkeepError) -> None:
+    """The `--json` document of a run that was not opened."""
+    now = datetime.now(UTC)
+    print_json(RunReport(run="", runbook=runbook, outcome=RunOutcome.REFUSED, reason=str(error), hosts={}, started_at=now, ended_at=now))
+
+
+def _judged(runbook: str, request: RunRequest, *, confirm: bool) -> RunRequest:
+    """The request with its run id, after everything that can be known without touching a host was judged."""
+    from tasks.prepare_run import prepare  # noqa: PLC0415 - the runbooks are on the path only now
+
+    from upkeep.wiring import site  # noqa: PLC0415 - opens nothing until a command needs it
+
+    record = prepare(site(), runbook, request).record
+    if confirm and sys.stdin.isatty() and sys.stdout.isatty():
+        version = record.release.version if record.release else ""
+        question = f"{runbook}: {len(record.targets)} hosts of plan '{record.plan.name}' to {record.profile.name} {version}. Go on? [y/N] "
+        if screen().input(question).strip().lower() not in {"y", "yes"}:
+            raise BadInput("not confirmed", remedy="answer y, or give --yes")
+    return request.model_copy(update={"run_id": record.id})
+
+
+@contextlib.contextmanager
+def _shown(*, as_json: bool) -> Iterator[None]:
+    from upkeep.wiring import site  # noqa: PLC0415 - opens nothing until a command needs it
+
+    listeners = site().history.listeners
+    with LiveRun(screen(stderr=as_json)) as live:
+        listeners.append(live)
+        try:
+            yield
+        finally:
+            listeners.remove(live)
+
+
+@contextlib.contextmanager
+def _stop_on_signal(request: RunRequest) -> Iterator[None]:
+    """The first Ctrl-C finishes the hosts in work and starts no more; the second one breaks off."""
+    from upkeep.wiring import site  # noqa: PLC0415 - opens nothing until a command needs it
+
+    def ask(_signum: int, _frame: FrameType | None) -> Any:  # noqa: ANN401 - signal handlers answer nothing
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.stderr.write("stopping: hosts in work are finished, no further host is started (Ctrl-C again breaks off)\n")
+        site().history.request_stop(request.run_id, Actor(name=request.requested_by or "terminal"), "stopped with Ctrl-C")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

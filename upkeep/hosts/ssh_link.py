@@ -1,0 +1,242 @@
+"""One SSH connection to a host, through its jump hosts, every hop's host key verified before anyone logs in."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import paramiko
+
+from upkeep.domain.document import words
+from upkeep.errors import HostError, HostKeyRejected, LoginRefused, Unreachable
+from upkeep.hosts.host_keys import Presented, load_known_hosts
+from upkeep.hosts.ssh_login import log_in
+from upkeep.hosts.ssh_target import SshTarget
+
+_KEX = (
+    "curve25519-sha256@libssh.org",
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
+    "mlkem768x25519-sha256",
+    "diffie-hellman-group14-sha256",
+    "diffie-hellman-group-exchange-sha256",
+    "diffie-hellman-group16-sha512",
+)
+_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
+_DIGESTS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
+_RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
+_LOST_AFTER_KEEP_ALIVES = 3
+_LEAST_LOST_SECONDS = 10.0
+
+# Every error is translated and raised; paramiko's own lines on the terminal would only repeat it with a traceback.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+
+
+@dataclass
+class SshLink:
+    """Transports from the first hop to the host itself; the first one owns the socket."""
+
+    target: SshTarget
+    hops: list[paramiko.Transport] = field(default_factory=list)
+
+    @property
+    def alive(self) -> bool:
+        """Whether every hop still stands, as far as is known."""
+        return bool(self.hops) and all(hop.is_active() for hop in self.hops)
+
+    @property
+    def last(self) -> paramiko.Transport:
+        """The host's own transport."""
+        return self.hops[-1]
+
+    def close(self) -> None:
+        """End all hops, the socket first, so that nothing waits for a host that hangs."""
+        for hop in self.hops:
+            with suppress(paramiko.SSHException, EOFError, OSError):
+                hop.close()
+
+    @contextmanager
+    def no_longer_than(self, seconds: float) -> Iterator[None]:
+        """Close the link when the block takes longer: paramiko waits without end for some answers."""
+        timer = threading.Timer(seconds, self.close)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def open_link(target: SshTarget) -> SshLink:
+    """Connect to the target through its jump hosts and log in at each.
+
+    Raises:
+        Unreachable: no connection within the time limit, or it broke.
+        HostKeyRejected: a hop's key is unknown, changed or revoked.
+        LoginRefused: a hop took none of the keys.
+    """
+    link = SshLink(target)
+    try:
+        via = ""
+        for hop in (*target.jump, target):
+            stream = _forward(link, hop) if link.hops else _connect(hop, target.name)
+            transport = _hop_transport(stream, hop)
+            link.hops.append(transport)
+            with _about_hop(target, hop):
+                _shake_hands(transport, hop)
+                _verify(transport, hop, via)
+                log_in(transport, hop, hop.name)
+            transport.set_keepalive(round(target.keep_alive.total_seconds()))
+            via = hop.login
+    except BaseException:
+        link.close()
+        raise
+    return link
+
+
+def _connect(hop: SshTarget, host: str) -> socket.socket:
+    """A TCP connection to the first address that answers; the time limit is shared by all addresses of a name."""
+    deadline = time.monotonic() + hop.connect_timeout.total_seconds()
+    try:
+        found = socket.getaddrinfo(hop.address, hop.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise Unreachable(
+            host,
+            f"the address {hop.address} cannot be resolved",
+            evidence=str(error),
+            remedy="correct the address, or look at DNS",
+        ) from error
+    problem: OSError | None = None
+    for number, (family, kind, protocol, _, address) in enumerate(found):
+        share = max(0.05, deadline - time.monotonic()) / (len(found) - number)
+        stream = socket.socket(family, kind, protocol)
+        try:
+            stream.settimeout(share)
+            stream.connect(address)
+        except OSError as error:
+            problem = error
+            stream.close()
+        else:
+            _tune(stream, hop)
+            return stream
+    said = "timed out" if isinstance(problem, TimeoutError) else problem.strerror if problem else "no address"
+    raise Unreachable(
+        host,
+        f"no TCP connection to {hop.login} within {words(hop.connect_timeout)}",
+        evidence=said or str(problem),
+        remedy="look whether the host is up, sshd runs there, and the way to it is open",
+    ) from problem
+
+
+def _tune(stream: socket.socket, hop: SshTarget) -> None:
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        lost = max(_LEAST_LOST_SECONDS, _LOST_AFTER_KEEP_ALIVES * hop.keep_alive.total_seconds())
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(lost * 1000))
+
+
+def _forward(link: SshLink, hop: SshTarget) -> paramiko.Channel:
+    """A stream to `hop` through the hops there are."""
+    host, jump = link.target.name, link.target.jump[len(link.hops) - 1]
+    try:
+        return link.last.open_channel(
+            "direct-tcpip", (hop.address, hop.port), ("127.0.0.1", 0), timeout=hop.connect_timeout.total_seconds()
+        )
+    except paramiko.ChannelException as error:
+        closed = error.code == 1
+        raise Unreachable(
+            host,
+            f"jump host {jump.name} does not forward connections"
+            if closed
+            else f"jump host {jump.name} cannot reach {hop.address} port {hop.port}",
+            evidence=error.text,
+            remedy="allow AllowTcpForwarding in the jump host's sshd_config"
+            if closed
+            else f"look from {jump.name} whether the host is up and its port open",
+        ) from error
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        raise Unreachable(
+            host, f"jump host {jump.name} opened no connection to {hop.address} port {hop.port}", evidence=str(error)
+        ) from error
+
+
+def _hop_transport(stream: socket.socket | paramiko.Channel, hop: SshTarget) -> paramiko.Transport:
+    transport = paramiko.Transport(stream)
+    seconds = hop.connect_timeout.total_seconds()
+    transport.banner_timeout = transport.handshake_timeout = seconds
+    transport.auth_timeout = hop.auth_timeout.total_seconds()
+    options = transport.get_security_options()
+    options.kex = tuple(name for name in _KEX if name in options.kex)
+    options.ciphers, options.digests = _CIPHERS, _DIGESTS
+    options.key_types = _key_types(hop, tuple(options.key_types))
+    return transport
+
+
+def _key_types(hop: SshTarget, offered: tuple[str, ...]) -> tuple[str, ...]:
+    """The types known for this host first, as OpenSSH asks: a host with several keys then shows one that can be verified."""
+    known = load_known_hosts(hop.known_hosts).key_types(hop.host_key_name, hop.port)
+    wanted = [name for key_type in known for name in (_RSA_SIGNATURES if key_type == "ssh-rsa" else (key_type,))]
+    first = [name for name in wanted if name in offered]
+    return tuple(dict.fromkeys((*first, *offered)))
+
+
+def _shake_hands(transport: paramiko.Transport, hop: SshTarget) -> None:
+    seconds = hop.connect_timeout.total_seconds()
+    try:
+        transport.start_client(timeout=seconds)
+    except paramiko.ssh_exception.IncompatiblePeer as error:
+        raise Unreachable(
+            hop.name,
+            f"{hop.login} offers no algorithm that is still safe",
+            evidence=str(error),
+            remedy="update sshd on the host (SHA-1 is not used any more)",
+        ) from error
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        raise _no_handshake(transport, hop, str(error)) from error
+    # start_client returns without a word when its time is over.
+    if not transport.initial_kex_done:
+        raise _no_handshake(transport, hop, "no answer")
+
+
+def _no_handshake(transport: paramiko.Transport, hop: SshTarget, evidence: str) -> Unreachable:
+    if transport.remote_version:
+        return Unreachable(
+            hop.name,
+            f"{hop.login} broke off the key exchange",
+            evidence=evidence,
+            remedy="look into the host's sshd log",
+        )
+    return Unreachable(
+        hop.name,
+        f"{hop.login} accepted the connection and sent no SSH banner within {words(hop.connect_timeout)}",
+        evidence=evidence,
+        remedy="look whether sshd listens on this port and the host is not frozen or out of MaxStartups",
+    )
+
+
+def _verify(transport: paramiko.Transport, hop: SshTarget, via: str) -> None:
+    key = transport.get_remote_server_key()
+    presented = Presented(hop.name, hop.host_key_name, hop.port, key.get_name(), key.asbytes(), via)
+    load_known_hosts(hop.known_hosts).check(presented)
+
+
+@contextmanager
+def _about_hop(target: SshTarget, hop: SshTarget) -> Iterator[None]:
+    """Put a jump host's trouble down to the host that needs it."""
+    try:
+        yield
+    except (HostKeyRejected, Unreachable, LoginRefused) as error:
+        if hop.name == target.name:
+            raise
+        raise _for_host(error, target.name) from error
+
+
+def _for_host(error: HostError, host: str) -> HostError:
+    return type(error)(host, f"jump host {error.host}: {error.problem}", evidence=error.evidence, remedy=error.remedy)

@@ -1,0 +1,46 @@
+"""Where the runbooks lie: the checkout, or `_project` inside an installed wheel (ADR 2)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+PREFECT_ENVIRONMENT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "100",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+}
+"""No telemetry, and the batch sizes that cut the server's cost per task run to a quarter (measured; docs/prefect.md)."""
+
+QUIET = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_LOGGING_ROOT_LEVEL": "ERROR", "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore"}
+"""In-process runs show Upkeep's own progress; Prefect's log lines would only stand between."""
+
+
+def project_folder() -> Path:
+    """The folder that holds `flows`, `tasks` and `deployments`."""
+    package = Path(__file__).resolve().parent
+    wheel = package / "_project"
+    return wheel if wheel.is_dir() else package.parent
+
+
+def put_on_path() -> None:
+    """Make `flows` and `tasks` importable."""
+    folder = str(project_folder())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+
+
+def prefect_settings(*, quiet: bool) -> None:
+    """Set Prefect's settings for this process, before Prefect is imported; what the site has set wins."""
+    for key, value in {**PREFECT_ENVIRONMENT, **(QUIET if quiet else {})}.items():
+        os.environ.setdefault(key, value)

@@ -1,0 +1,80 @@
+"""Settings turned into objects, in this one place."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from upkeep.audit.history import History
+from upkeep.documents import resolve
+from upkeep.domain.inventory import Host
+from upkeep.domain.profile import AgentProfile
+from upkeep.hosts.host_change import HostChange
+from upkeep.hosts.ssh import SshTransport
+from upkeep.hosts.ssh_target import SshTarget, check_reach
+from upkeep.hosts.transport import Transport
+from upkeep.services.control_centre import ControlCentreClient
+from upkeep.settings import Settings
+
+
+class Site:
+    """This controller: its settings, its history, and how it reaches hosts."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
+        self.settings = settings
+        self._environ = environ
+
+    @functools.cached_property
+    def history(self) -> History:
+        """The history, opened and migrated at first use."""
+        if self.settings.database_url.startswith("sqlite:///"):
+            self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return History.open(self.settings.database_url)
+
+    def targets(self, hosts: tuple[Host, ...], inventory: Mapping[str, Host]) -> dict[str, SshTarget]:
+        """How to reach each host, after everything that can be known without touching one has been looked at.
+
+        Raises:
+            BadInput: a key file, variable or jump host cannot be used.
+        """
+        config = self.settings.ssh_config if self.settings.ssh_config.exists() else None
+        targets = check_reach(hosts, inventory, ssh_config=config, environ=self._environ)
+        for target in targets.values():
+            for hop in (*target.jump, target):
+                if hop.sudo_password is not None:
+                    self.history.mask(hop.sudo_password.get_secret_value())
+        return targets
+
+    def transport(self, target: SshTarget) -> Transport:
+        """A connection to one host, opened at its first script."""
+        return SshTransport(target)
+
+    def change(self, transport: Transport, profile: AgentProfile) -> HostChange:
+        """The transaction on one host."""
+        return HostChange(transport, profile, become=True)
+
+    def centre(self, profile: AgentProfile) -> ControlCentreClient | None:
+        """The control centre of a filled profile, if it names one."""
+        wanted = profile.control_centre
+        if wanted is None:
+            return None
+        token = self._environ.get(wanted.token_env, "") if wanted.token_env else ""
+        if token:
+            self.history.mask(token)
+        return ControlCentreClient(wanted, token=token)
+
+    def profile_for(self, profile: AgentProfile, host: Host) -> AgentProfile:
+        """The profile filled for one host."""
+        return resolve(profile, host)
+
+    def backups_of(self, run: str) -> Path:
+        """Where a run's backups lie on this controller."""
+        return self.settings.backups / run
+
+
+@functools.cache
+def site() -> Site:
+    """The controller this process runs on."""
+    return Site(Settings.from_environment())
