@@ -28,9 +28,14 @@ app.add_typer(plan_app, name="plan")
 app.add_typer(history_app, name="history")
 app.add_typer(lab_app, name="lab")
 
-Inventory = Annotated[str, typer.Option("-i", "--inventory", help="Inventory file (YAML, or JSON as ansible-inventory --list prints it)")]
+Inventory = Annotated[
+    str, typer.Option("-i", "--inventory", help="Inventory file (YAML, or JSON as ansible-inventory --list prints it)")
+]
 PlanFile = Annotated[str, typer.Option("-p", "--plan", help="Plan file")]
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a plan key, e.g. soak.canary=2m; repeatable")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a plan key, e.g. soak.canary=2m; repeatable"),
+]
 Hosts = Annotated[str, typer.Option("--hosts", help="Only these of the plan's targets: a selector like zone=b,!web-07")]
 Ticket = Annotated[str, typer.Option(help="Change ticket")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history")]
@@ -148,7 +153,9 @@ def doctor() -> None:
 
 
 @plan_app.command("explain")
-def plan_explain(plan: Annotated[str, typer.Argument(help="Plan file")], *, inventory: Inventory = "", settings: Settings = None) -> None:
+def plan_explain(
+    plan: Annotated[str, typer.Argument(help="Plan file")], *, inventory: Inventory = "", settings: Settings = None
+) -> None:
     """Print the plan back as sentences with this fleet's numbers."""
     from upkeep.commands import planning  # noqa: PLC0415
 
@@ -156,7 +163,9 @@ def plan_explain(plan: Annotated[str, typer.Argument(help="Plan file")], *, inve
 
 
 @plan_app.command("check")
-def plan_check(plan: Annotated[str, typer.Argument(help="Plan file")], *, inventory: Inventory = "", settings: Settings = None) -> None:
+def plan_check(
+    plan: Annotated[str, typer.Argument(help="Plan file")], *, inventory: Inventory = "", settings: Settings = None
+) -> None:
     """Judge plan, profile, release, archives and keys without touching a host."""
     from upkeep.commands import planning  # noqa: PLC0415
 
@@ -221,7 +230,9 @@ def lab_up(
 
 
 @lab_app.command("down")
-def lab_down(*, folder: Annotated[Path | None, typer.Option("--dir", help="Where; default $UPKEEP_HOME/lab")] = None) -> None:
+def lab_down(
+    *, folder: Annotated[Path | None, typer.Option("--dir", help="Where; default $UPKEEP_HOME/lab")] = None
+) -> None:
     """Stop and remove the lab."""
     from upkeep.commands import demonstrating  # noqa: PLC0415
 
@@ -229,7 +240,11 @@ def lab_down(*, folder: Annotated[Path | None, typer.Option("--dir", help="Where
 
 
 @lab_app.command("status")
-def lab_status(*, folder: Annotated[Path | None, typer.Option("--dir", help="Where; default $UPKEEP_HOME/lab")] = None, as_json: Json = False) -> None:
+def lab_status(
+    *,
+    folder: Annotated[Path | None, typer.Option("--dir", help="Where; default $UPKEEP_HOME/lab")] = None,
+    as_json: Json = False,
+) -> None:
     """How the lab's hosts are."""
     from upkeep.commands import demonstrating  # noqa: PLC0415
 

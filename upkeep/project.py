@@ -22,7 +22,11 @@ PREFECT_ENVIRONMENT = {
 }
 """No telemetry, and the batch sizes that cut the server's cost per task run to a quarter (measured; docs/prefect.md)."""
 
-QUIET = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_LOGGING_ROOT_LEVEL": "ERROR", "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore"}
+QUIET = {
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_ROOT_LEVEL": "ERROR",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}
 """In-process runs show Upkeep's own progress; Prefect's log lines would only stand between."""
 
 

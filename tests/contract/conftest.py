@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +32,14 @@ def make_key(path: Path, kind: str = "ed25519", phrase: str = "") -> Path:
     return path
 
 
+def children(pid: int) -> list[int]:
+    """Process ids of a process's children; none when it is gone."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
 def free_port(address: str) -> int:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as probe:
@@ -48,6 +57,7 @@ class Sshd:
     key_kinds: tuple[str, ...] = ("ed25519",)
     port: int = 0
     log: list[str] = field(default_factory=list)
+    logged: threading.Condition = field(default_factory=threading.Condition)
     process: subprocess.Popen[str] | None = None
 
     def prepare(self) -> None:
@@ -71,7 +81,7 @@ class Sshd:
     def start(self) -> None:
         """Start the server and wait until it says that it listens."""
         config = self.folder / "sshd_config"
-        config.write_text("\n".join([*self._lines(), *self.options, ""]))
+        config.write_text("\n".join([*self._lines(), ""]))
         self.process = subprocess.Popen(
             [sshd_program() or "sshd", "-D", "-e", "-f", config],
             stderr=subprocess.PIPE,
@@ -79,15 +89,21 @@ class Sshd:
             text=True,
             errors="replace",
         )
-        listens = threading.Event()
-        threading.Thread(target=self._read_log, args=(listens,), daemon=True).start()
-        if not listens.wait(START_SECONDS):
+        threading.Thread(target=self._read_log, daemon=True).start()
+        if not self.says("Server listening"):
             self.stop()
             pytest.fail("sshd does not start:\n" + "\n".join(self.log))
 
+    def says(self, text: str) -> bool:
+        """Wait until a line of the log holds `text`."""
+        with self.logged:
+            return self.logged.wait_for(lambda: any(text in line for line in self.log), START_SECONDS)
+
     def _lines(self) -> list[str]:
         # SHLVL keeps bash from reading the .bashrc of whoever runs the tests.
+        # sshd takes the first of two lines: the test's own options come before these.
         return [
+            *self.options,
             f"Port {self.port}",
             f"ListenAddress {self.address}",
             f"AuthorizedKeysFile {self.folder}/authorized_keys",
@@ -99,24 +115,23 @@ class Sshd:
             "SetEnv SHLVL=9",
         ]
 
-    def _read_log(self, listens: threading.Event) -> None:
+    def _read_log(self) -> None:
         stream = self.process.stderr if self.process else None
         for line in stream or ():
-            self.log.append(line.rstrip())
-            if "Server listening" in line:
-                listens.set()
+            with self.logged:
+                self.log.append(line.rstrip())
+                self.logged.notify_all()
 
     def sessions(self) -> list[int]:
         """Process ids of the servers that hold a connection."""
-        parent = self.process.pid if self.process else 0
-        return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+        return children(self.process.pid) if self.process else []
 
     def cut(self) -> None:
         """Break every connection at once."""
-        for pid in self.sessions():
-            for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-                os.kill(int(child), signal.SIGKILL)
-            os.kill(pid, signal.SIGKILL)
+        sessions = self.sessions()
+        for pid in (*(child for session in sessions for child in children(session)), *sessions):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """End the server and its sessions."""

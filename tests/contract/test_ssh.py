@@ -159,6 +159,21 @@ def test_a_host_that_never_says_that_it_speaks_ssh_is_given_up_in_time(
     assert time.monotonic() - started < 5
 
 
+def test_a_host_that_turns_a_login_away_because_of_others_is_asked_again(start_sshd: Start, connect: Connect) -> None:
+    server = start_sshd("MaxStartups 2:100:2", "LogLevel DEBUG1")
+    said: list[str] = []
+    others = [socket.create_connection((server.address, server.port)) for _ in range(2)]
+    for other in others:
+        other.recv(4)
+    login = threading.Thread(target=lambda: said.append(connect(server.target()).run("echo in").text))
+    login.start()
+    assert server.says("MaxStartups"), "\n".join(server.log)
+    for other in others:
+        other.close()
+    login.join(20)
+    assert said == ["in\n"]
+
+
 def test_a_host_that_freezes_in_the_key_exchange_is_given_up_in_time(sshd: Sshd, connect: Connect) -> None:
     started = time.monotonic()
     with listening(b"SSH-2.0-OpenSSH_9.9\r\n") as port, pytest.raises(Unreachable, match="key exchange"):
@@ -404,14 +419,7 @@ def test_noise_of_a_real_bashrc_is_cut_off(start_sshd: Start, connect: Connect, 
     if Path(pwd.getpwuid(os.getuid()).pw_shell).name != "bash":
         pytest.skip("the login shell here is not bash")
     (tmp_path / ".bashrc").write_text(f"echo noise; echo noise >&2; touch {tmp_path}/read\n")
-    server = start_sshd()
-    server.stop()
-    server.options = (f"SetEnv HOME={tmp_path} SHLVL=0",)
-    config = server.folder / "sshd_config"
-    lines = [line for line in server._lines() if not line.startswith("SetEnv")]
-    config.write_text("\n".join(lines))
-    server._lines = lambda: lines  # type: ignore[method-assign]
-    server.start()
+    server = start_sshd(f"SetEnv HOME={tmp_path} SHLVL=0")
     assert connect(server.target()).run("echo out").stdout == b"out\n"
     assert (tmp_path / "read").exists()
 

@@ -56,12 +56,20 @@ def demo(hosts: int) -> int:
 def _verdict(report: RunReport, bad_host: str) -> int:
     console = screen()
     others = [result.outcome for name, result in report.hosts.items() if name != bad_host]
-    went_well = report.hosts[bad_host].outcome is HostOutcome.ROLLED_BACK and all(o is HostOutcome.COMMITTED for o in others)
+    went_well = report.hosts[bad_host].outcome is HostOutcome.ROLLED_BACK and all(
+        o is HostOutcome.COMMITTED for o in others
+    )
     console.print("the lab's hosts are gone; the history stays:")
-    for command in (f"upkeep history show {report.run}", f"upkeep history show {report.run} --host {bad_host}", "upkeep history list"):
+    for command in (
+        f"upkeep history show {report.run}",
+        f"upkeep history show {report.run} --host {bad_host}",
+        "upkeep history list",
+    ):
         console.print(f"  {command}", markup=False)
     if not went_well:
-        console.print("this is not how the demo should end: every host but one committed, that one rolled back", style="bold red")
+        console.print(
+            "this is not how the demo should end: every host but one committed, that one rolled back", style="bold red"
+        )
     return 0 if went_well else 1
 
 
@@ -92,7 +100,13 @@ def lab_status(folder: Path | None, *, as_json: bool) -> None:
     """How the lab's hosts are."""
     hosts = _lab().Lab(folder or Settings.from_environment().lab).status()
     if as_json:
-        sys.stdout.write(json.dumps([vars(host) if not hasattr(host, "model_dump") else host.model_dump(mode="json") for host in hosts], indent=2) + "\n")
+        sys.stdout.write(
+            json.dumps(
+                [vars(host) if not hasattr(host, "model_dump") else host.model_dump(mode="json") for host in hosts],
+                indent=2,
+            )
+            + "\n"
+        )
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("host", "address", "agent", "version", "faults"):
@@ -120,5 +134,7 @@ def _lab() -> ModuleType:
     try:
         from upkeep.lab import lab  # noqa: PLC0415 - an extra dependency of the lab alone
     except ModuleNotFoundError as error:
-        raise BadInput(f"the lab needs the package {error.name}", remedy="install upkeep[lab], or `make setup` in the checkout") from error
+        raise BadInput(
+            f"the lab needs the package {error.name}", remedy="install upkeep[lab], or `make setup` in the checkout"
+        ) from error
     return lab

@@ -39,7 +39,9 @@ def doctor() -> int:
 def _python(_: Settings) -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
     good = sys.version_info >= (3, 11)
-    return _finding("controller.python", good, f"Python {version}, 3.11 or newer is needed", "install Python 3.11 or newer")
+    return _finding(
+        "controller.python", good, f"Python {version}, 3.11 or newer is needed", "install Python 3.11 or newer"
+    )
 
 
 def _packages(_: Settings) -> Finding:
@@ -59,15 +61,24 @@ def _history(settings: Settings) -> Finding:
     try:
         state = site().history.verify()
     except AuditError as error:
-        return _finding("history.store", good=False, reason=str(error), remedy="free the database, or set UPKEEP_DATABASE_URL")
-    return _finding("history.store", state.ok, f"{settings.database_url}: {state.reason}", "see `upkeep history verify`")
+        return _finding(
+            "history.store", good=False, reason=str(error), remedy="free the database, or set UPKEEP_DATABASE_URL"
+        )
+    return _finding(
+        "history.store", state.ok, f"{settings.database_url}: {state.reason}", "see `upkeep history verify`"
+    )
 
 
 def _home(settings: Settings) -> Finding:
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     free = shutil.disk_usage(settings.home).free
     good = free >= LEAST_FREE_BYTES and os.access(settings.home, os.W_OK)
-    return _finding("controller.home", good, f"{settings.home} has {free >> 20} MiB to spare", "backups and history need room: set UPKEEP_HOME")
+    return _finding(
+        "controller.home",
+        good,
+        f"{settings.home} has {free >> 20} MiB to spare",
+        "backups and history need room: set UPKEEP_HOME",
+    )
 
 
 def _open_files(_: Settings) -> Finding:
@@ -79,16 +90,36 @@ def _open_files(_: Settings) -> Finding:
 def _known_hosts(_: Settings) -> Finding:
     path = Path.home() / ".ssh" / "known_hosts"
     reason = f"{path} {'is there' if path.exists() else 'is missing'}; hosts whose key is not known are refused"
-    return _finding("controller.known_hosts", path.exists(), reason, "ssh-keyscan HOST >> ~/.ssh/known_hosts, after comparing", bad=Verdict.WARN)
+    return _finding(
+        "controller.known_hosts",
+        path.exists(),
+        reason,
+        "ssh-keyscan HOST >> ~/.ssh/known_hosts, after comparing",
+        bad=Verdict.WARN,
+    )
 
 
 def _trust_store(_: Settings) -> Finding:
     count = len(ssl.create_default_context().get_ca_certs())
-    return _finding("controller.ca_certificates", count > 0, f"{count} certificate authorities", "apt-get install ca-certificates", bad=Verdict.WARN)
+    return _finding(
+        "controller.ca_certificates",
+        count > 0,
+        f"{count} certificate authorities",
+        "apt-get install ca-certificates",
+        bad=Verdict.WARN,
+    )
 
 
 def _finding(check: str, good: bool, reason: str, remedy: str, *, bad: Verdict = Verdict.FAIL) -> Finding:  # noqa: FBT001 - reads as a sentence
     return Finding(check=check, verdict=Verdict.PASS if good else bad, reason=reason, remedy="" if good else remedy)
 
 
-_CHECKS: tuple[Callable[[Settings], Finding], ...] = (_python, _packages, _home, _history, _open_files, _known_hosts, _trust_store)
+_CHECKS: tuple[Callable[[Settings], Finding], ...] = (
+    _python,
+    _packages,
+    _home,
+    _history,
+    _open_files,
+    _known_hosts,
+    _trust_store,
+)

@@ -35,7 +35,17 @@ def list_runs(*, limit: int, host: str, as_json: bool) -> None:
         took = f"{(run.ended_at - run.started_at).total_seconds():.0f} s" if run.ended_at else "running"
         outcome = coloured(run.outcome.value) if run.outcome else "running"
         hosts = ", ".join(f"{number} {kind}" for kind, number in sorted(run.host_outcomes.items()))
-        table.add_row(run.id, run.runbook, run.plan, f"{run.started_at:%Y-%m-%d %H:%M:%S}", took, outcome, hosts, run.actor, escape(run.reason))
+        table.add_row(
+            run.id,
+            run.runbook,
+            run.plan,
+            f"{run.started_at:%Y-%m-%d %H:%M:%S}",
+            took,
+            outcome,
+            hosts,
+            run.actor,
+            escape(run.reason),
+        )
     screen().print(table if runs else "no runs yet")
 
 
@@ -51,7 +61,10 @@ def show_run(run_id: str, *, host: str, as_json: bool) -> None:
         return
     console = screen()
     show_report(console, report_of(detail))
-    console.print(f"\nasked by {detail.actor} ({detail.source}), plan hash {detail.record.plan_hash[:16]}" + (f", ticket {detail.ticket}" if detail.ticket else ""))
+    console.print(
+        f"\nasked by {detail.actor} ({detail.source}), plan hash {detail.record.plan_hash[:16]}"
+        + (f", ticket {detail.ticket}" if detail.ticket else "")
+    )
     _show_stages(console, detail)
     _show_steps(console, detail, host)
     _show_findings(console, detail, host)
@@ -68,8 +81,14 @@ def show_status(run_id: str, *, as_json: bool) -> int:
     alive = lives(detail.record.process)
     journals = {} if alive else _ask_hosts(detail)
     if as_json:
-        document = report_of(detail).model_dump(mode="json") | {"outcome": "running" if alive else "controller died", "ended_at": None}
-        document["journals"] = {name: journal.model_dump(mode="json") if isinstance(journal, Journal) else journal for name, journal in journals.items()}
+        document = report_of(detail).model_dump(mode="json") | {
+            "outcome": "running" if alive else "controller died",
+            "ended_at": None,
+        }
+        document["journals"] = {
+            name: journal.model_dump(mode="json") if isinstance(journal, Journal) else journal
+            for name, journal in journals.items()
+        }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return 0
     console = screen()
@@ -80,10 +99,17 @@ def show_status(run_id: str, *, as_json: bool) -> int:
         row = detail.hosts.get(name)
         journal = journals.get(name, "")
         said = _journal_text(journal, detail.id) if isinstance(journal, Journal) else journal
-        table.add_row(name, coloured(row.outcome.value) if row and row.outcome else "", row.current_step if row else "", escape(said))
+        table.add_row(
+            name,
+            coloured(row.outcome.value) if row and row.outcome else "",
+            row.current_step if row else "",
+            escape(said),
+        )
     console.print(table)
     if not alive:
-        console.print("→ hosts that were in work go back by themselves; to go on: start the plan again, the first steps clear up what is left")
+        console.print(
+            "→ hosts that were in work go back by themselves; to go on: start the plan again, the first steps clear up what is left"
+        )
     return 0
 
 
@@ -147,7 +173,9 @@ def _journal_text(journal: Journal, run: str) -> str:
 
 def _show_stages(console: Console, detail: RunDetail) -> None:
     for stage in detail.stages:
-        console.print(f"stage {escape(stage.name)}: {len(stage.hosts)} hosts, {stage.verdict or 'open'}. {escape(stage.reason or '')}")
+        console.print(
+            f"stage {escape(stage.name)}: {len(stage.hosts)} hosts, {stage.verdict or 'open'}. {escape(stage.reason or '')}"
+        )
 
 
 def _show_steps(console: Console, detail: RunDetail, host: str) -> None:
@@ -166,7 +194,9 @@ def _show_findings(console: Console, detail: RunDetail, host: str) -> None:
         for row in site().history.findings_of(detail.id, name):
             if host or row.finding.verdict is not Verdict.PASS:
                 finding = row.finding
-                table.add_row(name, row.phase, finding.key, finding.verdict.value, escape(finding.reason), escape(finding.remedy))
+                table.add_row(
+                    name, row.phase, finding.key, finding.verdict.value, escape(finding.reason), escape(finding.remedy)
+                )
     if table.row_count:
         console.print(table)
 

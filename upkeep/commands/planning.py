@@ -33,7 +33,10 @@ def explain_plan(path: Path, inventory: str, overrides: Mapping[str, str]) -> No
     console = screen()
     for sentence in explain(plan, stages, release=None, fleet_size=len(hosts)):
         console.print(sentence, markup=False)
-    console.print("Cohorts are told apart by zone here; the check adds OS, kernel, architecture, version and proxy of each host.", markup=False)
+    console.print(
+        "Cohorts are told apart by zone here; the check adds OS, kernel, architecture, version and proxy of each host.",
+        markup=False,
+    )
 
 
 def check_plan(path: Path, inventory: str, overrides: Mapping[str, str]) -> None:
@@ -41,23 +44,39 @@ def check_plan(path: Path, inventory: str, overrides: Mapping[str, str]) -> None
     put_on_path()
     from tasks.prepare_run import prepare  # noqa: PLC0415 - the runbooks are on the path only now
 
-    request = RunRequest(inventory=str(_inventory_of(path, inventory)), plan=str(path), settings=dict(overrides), source="cli")
+    request = RunRequest(
+        inventory=str(_inventory_of(path, inventory)), plan=str(path), settings=dict(overrides), source="cli"
+    )
     prepared = prepare(site(), "maintenance", request)
     record, console = prepared.record, screen()
     release = record.release
-    console.print(f"plan '{record.plan.name}' can be used: {len(record.targets)} hosts, plan hash {record.plan_hash[:16]}", markup=False)
+    console.print(
+        f"plan '{record.plan.name}' can be used: {len(record.targets)} hosts, plan hash {record.plan_hash[:16]}",
+        markup=False,
+    )
     if release is not None:
         console.print(
-            f"release {release.product} {release.version} is signed by {', '.join(record.key_ids)}, expires {release.expires:%Y-%m-%d}", markup=False
+            f"release {release.product} {release.version} is signed by {', '.join(record.key_ids)}, expires {release.expires:%Y-%m-%d}",
+            markup=False,
         )
     for archive in prepared.archives:
-        console.print(f"archive for {archive.artifact.arch}: {archive.artifact.size_bytes} bytes, SHA-256 {archive.artifact.sha256}", markup=False)
+        console.print(
+            f"archive for {archive.artifact.arch}: {archive.artifact.size_bytes} bytes, SHA-256 {archive.artifact.sha256}",
+            markup=False,
+        )
 
 
 def diff_plans(path: Path, other: str) -> int:
     """Print what differs, every default spelled out; 0 when nothing does, 1 otherwise."""
-    left, right = load_plan(path), load_plan(Path(other)) if Path(other).exists() else site().history.run(other).record.plan
-    lines = list(difflib.unified_diff(_spelled_out(right), _spelled_out(left), fromfile=other, tofile=str(path), lineterm="", n=1))
+    left, right = (
+        load_plan(path),
+        load_plan(Path(other)) if Path(other).exists() else site().history.run(other).record.plan,
+    )
+    lines = list(
+        difflib.unified_diff(
+            _spelled_out(right), _spelled_out(left), fromfile=other, tofile=str(path), lineterm="", n=1
+        )
+    )
     console = screen()
     for line in lines:
         console.print(line, markup=False)
@@ -80,4 +99,6 @@ def _inventory_of(plan: Path, inventory: str) -> Path:
     beside = plan.parent / "inventory.yaml"
     if beside.exists():
         return beside
-    raise BadInput("no inventory was named", allowed="-i FILE, or inventory.yaml beside the plan", remedy="give -i FILE")
+    raise BadInput(
+        "no inventory was named", allowed="-i FILE, or inventory.yaml beside the plan", remedy="give -i FILE"
+    )

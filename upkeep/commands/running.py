@@ -57,7 +57,17 @@ def print_json(report: RunReport) -> None:
 def print_refusal(runbook: str, error: UpkeepError) -> None:
     """The `--json` document of a run that was not opened."""
     now = datetime.now(UTC)
-    print_json(RunReport(run="", runbook=runbook, outcome=RunOutcome.REFUSED, reason=str(error), hosts={}, started_at=now, ended_at=now))
+    print_json(
+        RunReport(
+            run="",
+            runbook=runbook,
+            outcome=RunOutcome.REFUSED,
+            reason=str(error),
+            hosts={},
+            started_at=now,
+            ended_at=now,
+        )
+    )
 
 
 def _judged(runbook: str, request: RunRequest, *, confirm: bool) -> RunRequest:
@@ -96,7 +106,9 @@ def _stop_on_signal(request: RunRequest) -> Iterator[None]:
     def ask(_signum: int, _frame: FrameType | None) -> Any:  # noqa: ANN401 - signal handlers answer nothing
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.stderr.write("stopping: hosts in work are finished, no further host is started (Ctrl-C again breaks off)\n")
-        site().history.request_stop(request.run_id, Actor(name=request.requested_by or "terminal"), "stopped with Ctrl-C")
+        site().history.request_stop(
+            request.run_id, Actor(name=request.requested_by or "terminal"), "stopped with Ctrl-C"
+        )
 
     before = signal.signal(signal.SIGINT, ask)
     try:

@@ -23,7 +23,9 @@ def up() -> int:
     """Start both, print where they are, stop both on Ctrl-C or SIGTERM; 1 when one of them ends by itself."""
     prefect_settings(quiet=False)
     environment = {**os.environ, "PREFECT_API_URL": f"{ADDRESS}/api"}
-    server = subprocess.Popen([sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", "4200"], env=environment)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", "4200"], env=environment
+    )
     serve = None
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -44,7 +46,9 @@ def _wait_for(server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + STARTED_WITHIN_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise ServiceError(f"the Prefect server ended with code {server.returncode}; is {ADDRESS} taken? Its log is above")
+            raise ServiceError(
+                f"the Prefect server ended with code {server.returncode}; is {ADDRESS} taken? Its log is above"
+            )
         try:
             if httpx.get(f"{ADDRESS}/api/health", timeout=2).is_success:
                 return

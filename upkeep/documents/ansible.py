@@ -52,6 +52,8 @@ class _Listing:
     def inventory(self) -> dict[str, object]:
         """What `Inventory` reads."""
         names = {*self._hostvars, *(host for group in self._groups for host in self._members(group, "hosts"))}
+        if not names:
+            raise self._bad("holds no host", "_meta.hostvars", "0 hosts")
         chains = {group: self._ancestry(group, ()) for group in self._groups}
         direct: dict[str, list[str]] = {name: [] for name in names}
         for group in self._groups:

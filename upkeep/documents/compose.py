@@ -79,19 +79,19 @@ class Composer:
 
     def _key(self, top: _Open, event: yaml.ScalarEvent) -> None:
         entries = top.node.entries or {}
-        key = event.value
-        if key == "<<" and event.implicit[0]:
+        top.key, top.key_line = event.value, self._line(event)
+        if top.key == "<<" and event.implicit[0]:
             raise self._bad(
                 "merge keys are not understood",
                 event,
                 found="<<",
                 remedy="write the keys out, or use groups and defaults",
             )
-        if key in entries:
-            first = entries[key].line
+        if top.key in entries:
+            first = entries[top.key].line
             where = f", first at line {first}" if first else ""
             noun = _NOUNS.get(str(top.name), "key")
-            name = shorten(key, 80)
+            name = shorten(top.key, 80)
             raise self._bad(
                 f"duplicate {noun} '{name}'{where}", event, allowed=f"each {noun} once", remedy="remove one of them"
             )

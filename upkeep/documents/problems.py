@@ -94,8 +94,7 @@ def joined(problems: list[Problem], kind: type[BadInput] = BadInput) -> BadInput
     more = [f"  and {left} more"] if left else []
     these = "this is" if len(others) == 1 else f"these {len(others)} are"
     rest = "\n".join([f"{these} wrong as well:", *lines, *more])
-    remedy = f"{first.remedy}\n{rest}" if first.remedy else f"correct it; {rest}"
-    return replace(first, remedy=remedy).error(kind)
+    return replace(first, remedy=f"{first.remedy or 'correct it'}\n{rest}").error(kind)
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel], locator: Locator) -> Problem:
@@ -145,7 +144,8 @@ def _said_by_rule(details: ErrorDetails, at: Located, locator: Locator) -> Probl
     message, _, allowed = message.partition("; allowed: ")
     if at.node is not None and not at.node.is_scalar:
         return Problem(_spoken_of(message, at, locator).place, message, allowed=allowed)
-    return Problem(at.place, message, _shown(details, at), allowed)
+    quoting = _quoting("string_type", at.node)
+    return Problem(at.place, message, _shown(details, at), allowed, f"if it is text, {quoting}" if quoting else "")
 
 
 def _spoken_of(message: str, at: Located, locator: Locator) -> Located:
@@ -182,6 +182,6 @@ def _shown(details: ErrorDetails, at: Located) -> str | None:
 
 def _quoting(kind: str, node: Node | None) -> str:
     """For text that YAML reads as a number or boolean: write it in quotes."""
-    if kind != "string_type" or node is None or not node.is_scalar or node.value is None:
+    if kind != "string_type" or node is None or not node.is_scalar or node.value is None or isinstance(node.value, str):
         return ""
     return f'write it in quotes: "{node.raw}"'

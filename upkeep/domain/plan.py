@@ -61,8 +61,10 @@ class Stage(Document):
         if isinstance(value, str):
             message = f"'{value}' is not a stage; allowed: canary, a share like 25%, a number of hosts, a list of hosts, or a mapping"
             raise ValueError(message)  # noqa: TRY004 - pydantic reports ValueError with its place
-        if isinstance(value, dict) and value.get("canary", 0) in (None, True):
-            return {**value, "canary": {}}
+        if isinstance(value, dict) and "canary" in value:
+            alone = all(value.get(key) is None for key in ("pct", "count", "hosts"))
+            if value["canary"] is True or (value["canary"] is None and alone):
+                return {**value, "canary": {}}
         return value
 
     @model_validator(mode="after")

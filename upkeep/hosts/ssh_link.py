@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import socket
 import threading
 import time
@@ -33,6 +34,9 @@ _DIGESTS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "h
 _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
 _LOST_AFTER_KEEP_ALIVES = 3
 _LEAST_LOST_SECONDS = 10.0
+_FIRST_PAUSE_SECONDS = 0.1
+_MOSTLY = 0.9
+_PROHIBITED = 1  # RFC 4254, 5.1: SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
 
 # Every error is translated and raised; paramiko's own lines on the terminal would only repeat it with a traceback.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -85,11 +89,8 @@ def open_link(target: SshTarget) -> SshLink:
     try:
         via = ""
         for hop in (*target.jump, target):
-            stream = _forward(link, hop) if link.hops else _connect(hop, target.name)
-            transport = _hop_transport(stream, hop)
-            link.hops.append(transport)
             with _about_hop(target, hop):
-                _shake_hands(transport, hop)
+                transport = _greet(link, hop)
                 _verify(transport, hop, via)
                 log_in(transport, hop, hop.name)
             transport.set_keepalive(round(target.keep_alive.total_seconds()))
@@ -100,14 +101,36 @@ def open_link(target: SshTarget) -> SshLink:
     return link
 
 
-def _connect(hop: SshTarget, host: str) -> socket.socket:
+def _greet(link: SshLink, hop: SshTarget) -> paramiko.Transport:
+    """The next hop after the key exchange.
+
+    An sshd with more logins at once than its MaxStartups hangs up before its banner: it is asked again a little later.
+    """
+    deadline, pause = time.monotonic() + hop.connect_timeout.total_seconds(), _FIRST_PAUSE_SECONDS
+    while True:
+        stream = _forward(link, hop) if link.hops else _connect(hop)
+        transport = _hop_transport(stream, hop)
+        link.hops.append(transport)
+        try:
+            _shake_hands(transport, hop)
+        except Unreachable:
+            pause *= random.uniform(1.5, 2.5)  # noqa: S311 - spreads logins that were turned away together
+            if transport.remote_version or time.monotonic() + pause >= deadline:
+                raise
+            link.hops.pop().close()
+            time.sleep(pause)
+        else:
+            return transport
+
+
+def _connect(hop: SshTarget) -> socket.socket:
     """A TCP connection to the first address that answers; the time limit is shared by all addresses of a name."""
     deadline = time.monotonic() + hop.connect_timeout.total_seconds()
     try:
         found = socket.getaddrinfo(hop.address, hop.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise Unreachable(
-            host,
+            hop.name,
             f"the address {hop.address} cannot be resolved",
             evidence=str(error),
             remedy="correct the address, or look at DNS",
@@ -127,7 +150,7 @@ def _connect(hop: SshTarget, host: str) -> socket.socket:
             return stream
     said = "timed out" if isinstance(problem, TimeoutError) else problem.strerror if problem else "no address"
     raise Unreachable(
-        host,
+        hop.name,
         f"no TCP connection to {hop.login} within {words(hop.connect_timeout)}",
         evidence=said or str(problem),
         remedy="look whether the host is up, sshd runs there, and the way to it is open",
@@ -144,27 +167,21 @@ def _tune(stream: socket.socket, hop: SshTarget) -> None:
 
 def _forward(link: SshLink, hop: SshTarget) -> paramiko.Channel:
     """A stream to `hop` through the hops there are."""
-    host, jump = link.target.name, link.target.jump[len(link.hops) - 1]
+    jump = link.target.jump[len(link.hops) - 1].name
+    seconds = hop.connect_timeout.total_seconds()
     try:
-        return link.last.open_channel(
-            "direct-tcpip", (hop.address, hop.port), ("127.0.0.1", 0), timeout=hop.connect_timeout.total_seconds()
-        )
+        return link.last.open_channel("direct-tcpip", (hop.address, hop.port), ("127.0.0.1", 0), timeout=seconds)
     except paramiko.ChannelException as error:
-        closed = error.code == 1
-        raise Unreachable(
-            host,
-            f"jump host {jump.name} does not forward connections"
-            if closed
-            else f"jump host {jump.name} cannot reach {hop.address} port {hop.port}",
-            evidence=error.text,
-            remedy="allow AllowTcpForwarding in the jump host's sshd_config"
-            if closed
-            else f"look from {jump.name} whether the host is up and its port open",
-        ) from error
+        if error.code == _PROHIBITED:
+            problem = f"jump host {jump} does not forward connections"
+            remedy = "allow AllowTcpForwarding in the jump host's sshd_config"
+        else:
+            problem = f"jump host {jump} cannot reach {hop.address} port {hop.port}"
+            remedy = f"look from {jump} whether the host is up and its port open"
+        raise Unreachable(hop.name, problem, evidence=error.text, remedy=remedy) from error
     except (paramiko.SSHException, EOFError, OSError) as error:
-        raise Unreachable(
-            host, f"jump host {jump.name} opened no connection to {hop.address} port {hop.port}", evidence=str(error)
-        ) from error
+        problem = f"jump host {jump} opened no connection to {hop.address} port {hop.port}"
+        raise Unreachable(hop.name, problem, evidence=str(error)) from error
 
 
 def _hop_transport(stream: socket.socket | paramiko.Channel, hop: SshTarget) -> paramiko.Transport:
@@ -188,9 +205,9 @@ def _key_types(hop: SshTarget, offered: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _shake_hands(transport: paramiko.Transport, hop: SshTarget) -> None:
-    seconds = hop.connect_timeout.total_seconds()
+    started = time.monotonic()
     try:
-        transport.start_client(timeout=seconds)
+        transport.start_client(timeout=hop.connect_timeout.total_seconds())
     except paramiko.ssh_exception.IncompatiblePeer as error:
         raise Unreachable(
             hop.name,
@@ -199,25 +216,23 @@ def _shake_hands(transport: paramiko.Transport, hop: SshTarget) -> None:
             remedy="update sshd on the host (SHA-1 is not used any more)",
         ) from error
     except (paramiko.SSHException, EOFError, OSError) as error:
-        raise _no_handshake(transport, hop, str(error)) from error
+        raise _no_handshake(transport, hop, str(error), started) from error
     # start_client returns without a word when its time is over.
     if not transport.initial_kex_done:
-        raise _no_handshake(transport, hop, "no answer")
+        raise _no_handshake(transport, hop, "no answer", started)
 
 
-def _no_handshake(transport: paramiko.Transport, hop: SshTarget, evidence: str) -> Unreachable:
+def _no_handshake(transport: paramiko.Transport, hop: SshTarget, evidence: str, started: float) -> Unreachable:
     if transport.remote_version:
-        return Unreachable(
-            hop.name,
-            f"{hop.login} broke off the key exchange",
-            evidence=evidence,
-            remedy="look into the host's sshd log",
-        )
+        remedy = "look into the host's sshd log"
+        return Unreachable(hop.name, f"{hop.login} broke off the key exchange", evidence=evidence, remedy=remedy)
+    silent = time.monotonic() - started >= _MOSTLY * hop.connect_timeout.total_seconds()
+    problem = f"sent no SSH banner within {words(hop.connect_timeout)}" if silent else "hung up before any SSH banner"
     return Unreachable(
         hop.name,
-        f"{hop.login} accepted the connection and sent no SSH banner within {words(hop.connect_timeout)}",
+        f"{hop.login} accepted the connection and {problem}",
         evidence=evidence,
-        remedy="look whether sshd listens on this port and the host is not frozen or out of MaxStartups",
+        remedy="look whether it is sshd that listens on this port, and whether the host is frozen or at its MaxStartups",
     )
 
 

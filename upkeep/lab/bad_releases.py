@@ -69,7 +69,8 @@ def build_bad_release(
         facts: dict[str, object] = {"version": version, "release_seq": seq, "expires": expires}
         return write_release(directory, archive_name(version), members, key=key, facts=facts)
     files = build_release(directory, version, seq=seq, expires=expires, key=key)
-    _SIGNATURES.get(flaw, lambda _: None)(files)
+    if spoil := _SIGNATURES.get(flaw):
+        spoil(files)
     return files
 
 

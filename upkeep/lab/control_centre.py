@@ -42,19 +42,19 @@ def figures_app(figures: dict[str, float | None]) -> FastAPI:
     app = _bare("Upkeep lab figures")
 
     @app.get("/v1/figures/{name}")
-    def figure(name: str) -> dict[str, float]:
+    async def figure(name: str) -> dict[str, float]:
         value = _known(figures, name)
         if value is None:
             raise HTTPException(SILENT, f"no data for {name}")
         return {"value": value}
 
     @app.put("/v1/figures/{name}")
-    def set_figure(name: str, figure: Figure) -> dict[str, float | None]:
+    async def set_figure(name: str, figure: Figure) -> dict[str, float | None]:
         figures[name] = figure.value
         return {"value": figure.value}
 
     @app.get("/v1/metrics", response_class=PlainTextResponse)
-    def metrics() -> str:
+    async def metrics() -> str:
         return "".join(f"{name} {value}\n" for name, value in figures.items() if value is not None)
 
     return app
@@ -82,28 +82,28 @@ def _known(table: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - whatever 
 
 def _add_nodes(app: FastAPI, membership: Membership) -> None:
     @app.post("/v1/nodes/register")
-    def register(message: Registration) -> dict[str, Any]:
+    async def register(message: Registration) -> dict[str, Any]:
         node = membership.register(message)
         return {**node.status(membership.clock()), "policy_version": membership.policy_version}
 
     @app.post("/v1/nodes/{name}/heartbeat")
-    def heartbeat(name: str, message: Heartbeat) -> dict[str, str]:
+    async def heartbeat(name: str, message: Heartbeat) -> dict[str, str]:
         _known(membership.nodes, name)
         membership.heartbeat(name, message)
         return {"policy_version": membership.policy_version}
 
     @app.get("/v1/nodes")
-    def nodes() -> list[dict[str, Any]]:
+    async def nodes() -> list[dict[str, Any]]:
         now = membership.clock()
         return [membership.nodes[name].status(now) for name in sorted(membership.nodes)]
 
     @app.get("/v1/nodes/{name}")
-    def node(name: str) -> dict[str, object]:
+    async def node(name: str) -> dict[str, object]:
         status: dict[str, object] = _known(membership.nodes, name).status(membership.clock())
         return status
 
     @app.delete("/v1/nodes/{name}")
-    def forget(name: str) -> dict[str, str]:
+    async def forget(name: str) -> dict[str, str]:
         _known(membership.nodes, name)
         membership.forget(name)
         return {"forgotten": name}
@@ -115,11 +115,11 @@ def _add_nodes(app: FastAPI, membership: Membership) -> None:
 
 def _add_policies(app: FastAPI, membership: Membership) -> None:
     @app.get("/v1/policies/current")
-    def policies() -> dict[str, str]:
+    async def policies() -> dict[str, str]:
         return {"version": membership.policy_version}
 
     @app.put("/v1/policies/current")
-    def set_policies(policy: PolicyVersion) -> dict[str, str]:
+    async def set_policies(policy: PolicyVersion) -> dict[str, str]:
         membership.policy_version = policy.version
         return {"version": policy.version}
 

@@ -65,3 +65,9 @@ def test_a_stop_rule_stops_exactly_at_the_number_it_prints(rule: StopRule, of: i
     assert rule.stops_at(of) == at
     assert rule.stops(at, of)
     assert not rule.stops(at - 1, of)
+
+
+def test_a_plan_survives_being_written_down_and_read_again() -> None:
+    written = plan(stages=["canary", {"canary": None, "pct": 25}, 4, ["h1", "h2"], "100%"], triggers=[])
+    assert Plan.model_validate(written.model_dump(mode="json")) == written
+    assert Plan.model_validate_json(written.model_dump_json()) == written

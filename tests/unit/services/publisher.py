@@ -20,9 +20,7 @@ ARTIFACT = b"an archive"
 
 
 def public_pem(key: Any) -> bytes:  # noqa: ANN401 - any kind of private key
-    return key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def foreign_keys() -> dict[str, bytes]:
@@ -91,7 +89,12 @@ class Publisher:
             (self.folder / f"release.json.{name}.sig").write_bytes(self.sign(name))
 
     def read(
-        self, location: str = "release.json", *, now: datetime = NOW, seen: SeenSeq = lambda _channel, _key: None, **options: Any  # noqa: ANN401
+        self,
+        location: str = "release.json",
+        *,
+        now: datetime = NOW,
+        seen: SeenSeq = lambda _channel, _key: None,
+        **options: Any,  # noqa: ANN401
     ) -> TrustedRelease:
         options = {"product": "ms-720", **options}
         return read_release(location, self.folder, self.trust, self.folder, now=now, seen_seq=seen, **options)

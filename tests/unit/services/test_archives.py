@@ -20,7 +20,6 @@ from upkeep.services import archives
 from upkeep.services.archives import inspect
 
 
-
 def member(name: str, content: bytes = b"", **facts: Any) -> tuple[tarfile.TarInfo, bytes]:  # noqa: ANN401 - TarInfo's own
     info = tarfile.TarInfo(name)
     info.mode, info.size = 0o755, len(content)
@@ -54,7 +53,9 @@ def test_a_plain_archive_is_listed_with_its_binary(tmp_path: Path) -> None:
     assert listing.unpacked_bytes >= 5000
 
 
-@pytest.mark.parametrize(("pattern", "names"), [("*/agent", ["a/agent", "a/x"]), ("agent-*", ["agent-1.5.0"]), ("./agent", ["./agent"])])
+@pytest.mark.parametrize(
+    ("pattern", "names"), [("*/agent", ["a/agent", "a/x"]), ("agent-*", ["agent-1.5.0"]), ("./agent", ["./agent"])]
+)
 def test_a_glob_finds_the_binary_and_gives_its_name_as_archived(tmp_path: Path, pattern: str, names: list[str]) -> None:
     path = archive(tmp_path / "a.tar.gz", [member(name, b"x") for name in names])
     assert inspect(path, pattern).binary == names[0]
@@ -155,7 +156,9 @@ def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         inspect(path, "f1")
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", gzip.compress(b""), gzip.compress(b"hello" * 500), b"\x1f\x8b\x08\x00"])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", gzip.compress(b""), gzip.compress(b"hello" * 500), b"\x1f\x8b\x08\x00"]
+)
 def test_what_is_no_tar_gz_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.tar.gz"
     path.write_bytes(content)

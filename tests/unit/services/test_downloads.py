@@ -19,7 +19,11 @@ from upkeep.services.downloads import Patience, Wanted, copied, fetched
 
 CONTENT = bytes(range(256)) * 800
 QUICK = Patience(
-    total=timedelta(seconds=3), idle=timedelta(seconds=0.5), watched=timedelta(seconds=0.2), pause=timedelta(0), attempts=2
+    total=timedelta(seconds=3),
+    idle=timedelta(seconds=0.5),
+    watched=timedelta(seconds=0.2),
+    pause=timedelta(0),
+    attempts=2,
 )
 ONCE = replace(QUICK, attempts=1)
 
@@ -92,7 +96,14 @@ def test_a_server_that_ignores_range_starts_over(site: Site, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "stated",
-    ["bytes 0-204799/204800", "bytes 149999-204799/204800", "bytes 150000-204799/999999", "bytes 150000-204800/*", "all", ""],
+    [
+        "bytes 0-204799/204800",
+        "bytes 149999-204799/204800",
+        "bytes 150000-204799/999999",
+        "bytes 150000-204800/*",
+        "all",
+        "",
+    ],
 )
 def test_an_answer_for_another_range_is_refused(site: Site, tmp_path: Path, stated: str) -> None:
     site.serve_resumable("/a.tar.gz", CONTENT, '"v1"', cut_after=150_000)
@@ -125,7 +136,9 @@ def test_a_partial_file_spoilt_on_this_machine_costs_one_more_download(site: Sit
     assert fetched(wanted(site), tmp_path, patience=QUICK).read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("spoilt", [CONTENT[:-1], CONTENT + b"!", b"", CONTENT[:-1] + b"\0"], ids=["short", "long", "empty", "flipped"])
+@pytest.mark.parametrize(
+    "spoilt", [CONTENT[:-1], CONTENT + b"!", b"", CONTENT[:-1] + b"\0"], ids=["short", "long", "empty", "flipped"]
+)
 def test_a_file_that_is_not_the_signed_one_is_refused_and_not_kept(site: Site, tmp_path: Path, spoilt: bytes) -> None:
     site.serve("/a.tar.gz", spoilt)
     with pytest.raises(ChecksumMismatch, match="not the file that the signed manifest names"):

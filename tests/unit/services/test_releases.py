@@ -189,13 +189,17 @@ def test_another_agents_release_is_refused(publisher: Publisher) -> None:
         ({"release_seq": -1}, "release_seq: is out of range"),
     ],
 )
-def test_signed_nonsense_is_refused_with_line_and_key(publisher: Publisher, change: dict[str, object], said: str) -> None:
+def test_signed_nonsense_is_refused_with_line_and_key(
+    publisher: Publisher, change: dict[str, object], said: str
+) -> None:
     publisher.publish(**change)
     with pytest.raises(UntrustedRelease, match=said):
         publisher.read()
 
 
-@pytest.mark.parametrize("text", [b"{}", b"[]", b'{"product": "a", "product": "b"}', b"hello}", b'{"release_seq": NaN}', b"[" * 9999])
+@pytest.mark.parametrize(
+    "text", [b"{}", b"[]", b'{"product": "a", "product": "b"}', b"hello}", b'{"release_seq": NaN}', b"[" * 9999]
+)
 def test_signed_text_that_is_no_manifest_is_refused(publisher: Publisher, text: bytes) -> None:
     publisher.publish(text)
     with pytest.raises(UntrustedRelease):
@@ -219,7 +223,9 @@ def test_a_missing_or_huge_manifest_is_bad_input(publisher: Publisher) -> None:
         publisher.read(".")
 
 
-def test_manifest_signature_and_artifact_come_from_a_url_alike(publisher: Publisher, site: Site, tmp_path: Path) -> None:
+def test_manifest_signature_and_artifact_come_from_a_url_alike(
+    publisher: Publisher, site: Site, tmp_path: Path
+) -> None:
     publisher.publish()
     site.serve("/r/release.json", publisher.manifest.read_bytes())
     site.serve("/r/release.json.sig", (publisher.folder / "release.json.sig").read_bytes())

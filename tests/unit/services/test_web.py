@@ -13,7 +13,9 @@ from tests.unit.services.site import Site
 from upkeep.errors import BadInput, ServiceError
 from upkeep.services.web import Answer, Limits, get, public
 
-QUICK = Limits(connect=timedelta(seconds=0.3), idle=timedelta(seconds=0.3), total=timedelta(seconds=0.6), body_bytes=1000)
+QUICK = Limits(
+    connect=timedelta(seconds=0.3), idle=timedelta(seconds=0.3), total=timedelta(seconds=0.6), body_bytes=1000
+)
 
 
 def test_an_answer_of_any_status_is_an_answer(site: Site) -> None:
@@ -42,9 +44,9 @@ def test_a_server_that_drips_forever_is_left_after_the_total_time(site: Site, ho
 
 def test_a_silent_server_is_told_apart_from_a_refusal(site: Site) -> None:
     site.answers["/silent"] = lambda _: (site.closing.wait(5), None)[1]
-    with pytest.raises(ServiceError, match="silent for too long|no complete answer"):
+    with pytest.raises(ServiceError, match=r"silent for too long|no complete answer"):
         get(f"{site.url}/silent", limits=QUICK)
-    with pytest.raises(ServiceError, match="(?i)refused|failed"):
+    with pytest.raises(ServiceError, match=r"(?i)refused|failed"):
         get("http://127.0.0.1:1/", limits=QUICK)
 
 
@@ -75,7 +77,7 @@ def test_a_redirect_to_another_kind_of_address_is_refused(site: Site) -> None:
 
 
 def test_a_certificate_nobody_vouches_for_is_refused(secure_site: Site) -> None:
-    with pytest.raises(ServiceError, match="(?i)certificate"):
+    with pytest.raises(ServiceError, match=r"(?i)certificate"):
         get(f"{secure_site.url}/")
 
 
@@ -86,7 +88,9 @@ def test_a_bad_ca_file_is_named(tmp_path: Path) -> None:
             get("https://127.0.0.1:1/", ca=tmp_path / name)
 
 
-@pytest.mark.parametrize("url", ["http://[::1", "http://\n/", "gopher://x/", "http://127.0.0.1:99999/", "http:///x", ""])
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://\n/", "gopher://x/", "http://127.0.0.1:99999/", "http:///x", ""]
+)
 def test_addresses_that_cannot_be_asked_are_plain_errors(url: str) -> None:
     with pytest.raises(ServiceError):
         get(url, limits=QUICK)

@@ -1,0 +1,93 @@
+"""Opening and migrating the database behind the history; SQLAlchemy's errors become AuditError here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from upkeep.errors import AuditError
+
+BUSY_TIMEOUT_SECONDS = 30
+_ADVISORY_LOCK = 0x55504B45  # 'UPKE': one writer at a time over all controllers
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def open_database(url: str) -> Engine:
+    """An engine on a migrated database.
+
+    Raises:
+        AuditError: the address or the database cannot be used.
+    """
+    try:
+        engine = _engine(url)
+        with writing(engine) as connection:
+            _migrate(connection)
+    except (SQLAlchemyError, ArgumentError, ImportError) as error:
+        raise trouble(url, error) from error
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that is the only writer from its first statement on; a deferred one would lose writes under load."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        yield connection
+        connection.commit()
+
+
+def trouble(url: str, error: Exception) -> AuditError:
+    """What a database error means to a person."""
+    shown = url if url.startswith("sqlite") else make_url(url).render_as_string(hide_password=True)
+    cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+    remedies = {
+        "locked": "another process holds it for long; see who with `fuser` and try again",
+        "full": "free disk space",
+        "readonly": "give this user the right to write, or set UPKEEP_HOME or UPKEEP_DATABASE_URL",
+        "unable to open": "make the folder, or set UPKEEP_HOME or UPKEEP_DATABASE_URL",
+        "not a database": "the file is something else; move it away",
+        "Can't locate revision": "the history was written by a newer Upkeep; use that one",
+    }
+    remedy = next((text for sign, text in remedies.items() if sign in cause), "repair the database")
+    return AuditError(f"the history at {shown} cannot be used: {cause}; nothing is changed without it; do: {remedy}")
+
+
+def _engine(url: str) -> Engine:
+    if not make_url(url).drivername.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # we say BEGIN IMMEDIATE ourselves
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.cursor().execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+def _migrate(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    head = ScriptDirectory.from_config(config).get_current_head()
+    tables = connection.dialect.get_table_names(connection)
+    present = (
+        connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        if "alembic_version" in tables
+        else None
+    )
+    if present != head:
+        command.upgrade(config, "head")

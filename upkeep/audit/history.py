@@ -1,0 +1,226 @@
+"""The history: every run, stage, host and step, intent before and result after, appended and never changed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from upkeep.audit import models
+from upkeep.audit.database import open_database
+from upkeep.audit.queries import Queries
+from upkeep.audit.redaction import Redaction
+from upkeep.audit.writer import ReadModel, Writer
+from upkeep.domain.change import HostResult, RunOutcome, Step
+from upkeep.domain.finding import Finding, worst
+from upkeep.domain.record import Actor, Event, Happening, RunRecord
+from upkeep.errors import UpkeepError
+
+log = logging.getLogger(__name__)
+
+UPKEEP = Actor(name="upkeep", kind="upkeep")
+
+
+@dataclass
+class StepRecord:
+    """What a step may add to its result while it runs."""
+
+    reason: str = ""
+    body: dict[str, Any] = field(default_factory=dict)
+
+
+class History(Queries):
+    """Writes and reads the history. Every method raises AuditError when the database cannot be used; safe for many threads."""
+
+    def __init__(self, engine: Engine, url: str) -> None:
+        super().__init__(engine, url)
+        self.listeners: list[Callable[[Event], None]] = []
+        self._redaction = Redaction()
+        self._writer = Writer(engine, url, self._redaction)
+        self._actors: dict[str, Actor] = {}
+
+    @classmethod
+    def open(cls, url: str) -> History:
+        """Open and migrate the database at a SQLAlchemy URL."""
+        return cls(open_database(url), url)
+
+    def close(self) -> None:
+        """Write what was handed in and let go of the database."""
+        self._writer.close()
+        self._engine.dispose()
+
+    def mask(self, secret: str) -> None:
+        """Never write `secret`."""
+        self._redaction.mask(secret)
+
+    def open_run(self, record: RunRecord) -> None:
+        """A run begins."""
+        self._actors[record.id] = record.actor
+        clean = RunRecord.model_validate(self._redaction.data(record.model_dump(mode="json")))
+        body: dict[str, Any] = {
+            "runbook": record.runbook,
+            "plan": record.plan.name,
+            "plan_hash": record.plan_hash,
+            "targets": [h.name for h in record.targets],
+        }
+        body |= {"source": record.source, "ticket": record.ticket, "dry_run": record.dry_run, "of_run": record.of_run}
+        self._append(record.id, "run.opened", models.run_opened(clean), reason=record.reason, body=body)
+
+    def close_run(self, run_id: str, outcome: RunOutcome, reason: str) -> None:
+        """A run ends."""
+        reason = self._redaction.text(reason)
+        self._append(
+            run_id,
+            "run.closed",
+            models.run_closed(run_id, outcome.value, reason),
+            reason=reason,
+            body={"outcome": outcome.value},
+        )
+
+    def record(
+        self,
+        run_id: str,
+        action: str,
+        *,
+        host: str = "",
+        stage: str = "",
+        reason: str = "",
+        body: Mapping[str, Any] | None = None,
+    ) -> Event:
+        """Anything else worth keeping."""
+        return self._append(run_id, action, models.nothing, host=host, stage=stage, reason=reason, body=body)
+
+    @contextlib.contextmanager
+    def step(self, run_id: str, host: str, step: Step, *, stage: str = "") -> Iterator[StepRecord]:
+        """One step on one host: the intent is durable before the body runs, the result is written after it.
+
+        A result that never comes means that nobody knows: look at the host.
+        """
+        where: dict[str, Any] = {"host": host, "stage": stage, "step": step}
+        action = f"step.{step.value}"
+        begun = self._append(
+            run_id, action, models.step_begun(run_id, host, stage, step.value), happening=Happening.INTENT, **where
+        )
+        record = StepRecord()
+        try:
+            yield record
+        except BaseException as error:
+            happening = Happening.FAILED if isinstance(error, UpkeepError) else Happening.UNKNOWN
+            record.reason = self._redaction.text(str(error) or type(error).__name__)
+            self._end_step(begun, record, happening, action, where)
+            raise
+        self._end_step(begun, record, Happening.OK, action, where)
+
+    def _end_step(
+        self, begun: Event, record: StepRecord, happening: Happening, action: str, where: Mapping[str, Any]
+    ) -> None:
+        reason = self._redaction.text(record.reason)
+        apply = models.step_ended(begun, happening.value, reason, self._redaction.data(record.body))
+        self._append(begun.run, action, apply, happening=happening, reason=reason, body=record.body, **where)
+
+    def host_result(self, run_id: str, host: str, result: HostResult, *, stage: str = "") -> None:
+        """What came of one host."""
+        clean = HostResult.model_validate(self._redaction.data(result.model_dump(mode="json")))
+        body = clean.model_dump(mode="json", exclude={"reason"})
+        self._append(
+            run_id,
+            "host.result",
+            models.host_result(run_id, host, clean, stage),
+            host=host,
+            stage=stage,
+            reason=clean.reason,
+            body=body,
+        )
+
+    def findings(self, run_id: str, host: str, phase: str, findings: Sequence[Finding]) -> None:
+        """What was found on one host in one phase."""
+        if not findings:
+            return
+        clean = [Finding.model_validate(self._redaction.data(finding.model_dump(mode="json"))) for finding in findings]
+        listed = [finding.model_dump(mode="json", exclude_defaults=True) for finding in clean]
+        body = {"phase": phase, "worst": worst(clean).value, "findings": listed}
+        self._append(run_id, "host.findings", models.found(run_id, host, phase, clean), host=host, body=body)
+
+    def stage_opened(self, run_id: str, name: str, hosts: Iterable[str]) -> None:
+        """A stage begins."""
+        names = list(hosts)
+        self._append(
+            run_id, "stage.opened", models.stage_opened(run_id, name, names), stage=name, body={"hosts": names}
+        )
+
+    def stage_closed(self, run_id: str, name: str, verdict: str, reason: str) -> None:
+        """A stage's gate has decided."""
+        self._append(
+            run_id,
+            "stage.closed",
+            models.stage_closed(run_id, name, verdict, reason),
+            stage=name,
+            reason=reason,
+            body={"verdict": verdict},
+        )
+
+    def backup_taken(
+        self, run_id: str, host: str, *, path: str, size_bytes: int, sha256: str, files: int, verified: bool
+    ) -> None:
+        """A backup lies in the controller's store."""
+        body = {"path": path, "size_bytes": size_bytes, "sha256": sha256, "files": files, "verified": verified}
+        self._append(run_id, "host.backup", models.backup_taken(run_id, host, body), host=host, body=body)
+
+    def note_release(self, channel: str, key_id: str, release_seq: int, run_id: str) -> None:
+        """A release was accepted; an older one of this channel and key will be refused."""
+        apply = models.release_seen(channel, key_id, release_seq, run_id)
+        self._append(
+            run_id, "release.accepted", apply, body={"channel": channel, "key_id": key_id, "release_seq": release_seq}
+        )
+
+    def request_stop(self, run_id: str, actor: Actor, reason: str) -> None:
+        """Somebody asks a run to start no more hosts."""
+        self._append(run_id, "run.stop_requested", models.stop_requested(run_id, reason), reason=reason, actor=actor)
+
+    def _append(
+        self,
+        run_id: str,
+        action: str,
+        apply: Callable[[Session, str], None],
+        *,
+        happening: Happening = Happening.NOTE,
+        host: str = "",
+        stage: str = "",
+        step: Step | None = None,
+        reason: str = "",
+        body: Mapping[str, Any] | None = None,
+        actor: Actor | None = None,
+    ) -> Event:
+        event = Event(
+            seq=0,
+            at=datetime.now(UTC),
+            run=run_id,
+            actor=actor or self._actors.get(run_id, UPKEEP),
+            action=action,
+            happening=happening,
+            host=host,
+            stage=stage,
+            step=step,
+            reason=reason,
+            body=dict(body or {}),
+        )
+        written = self._writer.append(event, _bound(apply, event.at.isoformat()))
+        for listener in list(self.listeners):
+            self._tell(listener, written)
+        return written
+
+    def _tell(self, listener: Callable[[Event], None], event: Event) -> None:
+        try:
+            listener(event)
+        except Exception:
+            log.exception("a listener of the history failed; the event is written all the same")
+
+
+def _bound(apply: Callable[[Session, str], None], at: str) -> ReadModel:
+    return lambda session: apply(session, at)

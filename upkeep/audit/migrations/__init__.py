@@ -1,0 +1,1 @@
+"""Alembic migrations, run by `upkeep.audit.migrate`; nobody needs an alembic.ini."""

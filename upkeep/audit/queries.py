@@ -1,0 +1,140 @@
+"""Questions to the history."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Session, col, select
+
+from upkeep.audit.chain import ChainState, verify_chain
+from upkeep.audit.database import trouble
+from upkeep.audit.reading import BackupDetail, FindingDetail, RunDetail, RunSummary, StepDetail
+from upkeep.audit.tables import BackupRow, EventRow, FindingRow, HostRow, ReleaseSeenRow, RunRow, StageRow, StepRow
+from upkeep.domain.finding import Finding
+from upkeep.domain.record import Event
+from upkeep.errors import BadInput
+
+
+class Queries:
+    """Reads; raises AuditError when the database cannot be used."""
+
+    def __init__(self, engine: Engine, url: str) -> None:
+        self._engine, self._url = engine, url
+
+    def runs(self, *, limit: int = 50, host: str = "", outcome: str = "") -> list[RunSummary]:
+        """Runs, newest first."""
+        wanted = select(RunRow).order_by(col(RunRow.started_at).desc(), col(RunRow.id).desc()).limit(limit)
+        if host:
+            wanted = wanted.where(col(RunRow.id).in_(select(HostRow.run).where(HostRow.host == host)))
+        if outcome:
+            wanted = wanted.where(RunRow.outcome == outcome)
+        with self._reading() as session:
+            rows = session.exec(wanted).all()
+            hosts: dict[str, list[HostRow]] = defaultdict(list)
+            for row in session.exec(select(HostRow).where(col(HostRow.run).in_([row.id for row in rows]))):
+                hosts[row.run].append(row)
+            return [RunSummary.of(row, hosts[row.id]) for row in rows]
+
+    def run(self, run_id: str) -> RunDetail:
+        """One run by id, by a unique beginning of one, or `last`.
+
+        Raises:
+            BadInput: there is none, or there are several.
+        """
+        with self._reading() as session:
+            row = self._find(session, run_id)
+            hosts = session.exec(select(HostRow).where(HostRow.run == row.id)).all()
+            stages = session.exec(select(StageRow).where(StageRow.run == row.id).order_by(col(StageRow.id))).all()
+            return RunDetail.of(row, list(hosts), list(stages))
+
+    def find_run(self, run_id: str) -> RunDetail | None:
+        """The run with exactly this id, if this history knows it."""
+        with self._reading() as session:
+            known = session.get(RunRow, run_id) is not None
+        return self.run(run_id) if known else None
+
+    def stop_requested(self, run_id: str) -> str | None:
+        """Why the run was asked to stop; None when it was not."""
+        with self._reading() as session:
+            return session.exec(select(RunRow.stop_requested).where(RunRow.id == run_id)).first()
+
+    def events(self, run_id: str) -> list[Event]:
+        """A run's events in order."""
+        with self._reading() as session:
+            rows = session.exec(select(EventRow).where(EventRow.run == run_id).order_by(col(EventRow.seq))).all()
+            return [Event.model_validate_json(row.body) for row in rows]
+
+    def steps(self, run_id: str, host: str = "") -> list[StepDetail]:
+        """Every try of every step, in the order they began."""
+        wanted = select(StepRow).where(StepRow.run == run_id).order_by(col(StepRow.id))
+        with self._reading() as session:
+            return [StepDetail.of(row) for row in session.exec(wanted.where(StepRow.host == host) if host else wanted)]
+
+    def findings_of(self, run_id: str, host: str, phase: str = "") -> list[FindingDetail]:
+        """What was found on a host, in the order it was found."""
+        wanted = (
+            select(FindingRow).where(FindingRow.run == run_id, FindingRow.host == host).order_by(col(FindingRow.id))
+        )
+        with self._reading() as session:
+            rows = session.exec(wanted.where(FindingRow.phase == phase) if phase else wanted).all()
+            return [
+                FindingDetail.model_validate(
+                    {"phase": r.phase, "at": r.at, "finding": Finding.model_validate(json.loads(r.finding))}
+                )
+                for r in rows
+            ]
+
+    def backups(self, run_id: str) -> list[BackupDetail]:
+        """A run's backups on the controller."""
+        with self._reading() as session:
+            rows = session.exec(select(BackupRow).where(BackupRow.run == run_id).order_by(col(BackupRow.id))).all()
+            return [BackupDetail.model_validate(row.model_dump()) for row in rows]
+
+    def release_seq_seen(self, channel: str, key_id: str) -> int | None:
+        """The newest release sequence accepted for a channel and key."""
+        with self._reading() as session:
+            row = session.get(ReleaseSeenRow, (channel, key_id))
+            return row.release_seq if row else None
+
+    def verify(self) -> ChainState:
+        """Walk the whole chain."""
+        with self._reading() as session:
+            return verify_chain(
+                session.exec(select(EventRow).order_by(col(EventRow.seq)).execution_options(yield_per=1000))
+            )
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        try:
+            with Session(self._engine) as session:
+                yield session
+        except SQLAlchemyError as error:
+            raise trouble(self._url, error) from error
+
+    def _find(self, session: Session, run_id: str) -> RunRow:
+        newest = select(RunRow).order_by(col(RunRow.started_at).desc(), col(RunRow.id).desc())
+        if run_id == "last":
+            row = session.exec(newest.limit(1)).first()
+            if row is None:
+                raise BadInput("the history is empty", remedy="start a run: upkeep run maintenance -i … -p …")
+            return row
+        rows = session.exec(newest.where(col(RunRow.id).startswith(run_id, autoescape=True)).limit(6)).all()
+        exact = [row for row in rows if row.id == run_id]
+        if exact or len(rows) == 1:
+            return (exact or list(rows))[0]
+        known = (
+            ", ".join(row.id for row in rows)
+            or ", ".join(row.id for row in session.exec(newest.limit(3)))
+            or "none yet"
+        )
+        problem = f"several runs begin with '{run_id}'" if rows else f"there is no run '{run_id}'"
+        raise BadInput(
+            problem,
+            allowed=f"a run id, a unique beginning of one, or last; e.g. {known}",
+            remedy="see `upkeep history list`",
+        )

@@ -1,0 +1,155 @@
+"""What is read from the history."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+from pydantic import BaseModel
+
+from upkeep.audit.tables import HostRow, RunRow, StageRow, StepRow
+from upkeep.domain.change import HostOutcome, HostResult, RunOutcome, Step
+from upkeep.domain.failure import FailureClass
+from upkeep.domain.finding import Finding
+from upkeep.domain.record import Happening, RunRecord
+
+
+class HostDetail(BaseModel):
+    """One host in a run; `outcome` is None while it is not decided."""
+
+    stage: str
+    current_step: str
+    outcome: HostOutcome | None
+    failure_class: FailureClass | None
+    from_version: str | None
+    to_version: str | None
+    reason: str
+    remedy: str
+
+    @classmethod
+    def of(cls, row: HostRow) -> HostDetail:
+        """Read from a row."""
+        return cls.model_validate(row.model_dump())
+
+    def result(self) -> HostResult:
+        """The host's result.
+
+        Raises:
+            ValueError: it has none yet.
+        """
+        if self.outcome is None:
+            message = "this host has no outcome yet"
+            raise ValueError(message)
+        return HostResult(
+            outcome=self.outcome,
+            failure_class=self.failure_class,
+            from_version=self.from_version,
+            to_version=self.to_version,
+            reason=self.reason,
+            remedy=self.remedy,
+        )
+
+
+class StageDetail(BaseModel):
+    """One stage of a run; `verdict` is None while it is open."""
+
+    name: str
+    hosts: tuple[str, ...]
+    opened_at: datetime
+    closed_at: datetime | None
+    verdict: str | None
+    reason: str
+
+    @classmethod
+    def of(cls, row: StageRow) -> StageDetail:
+        """Read from a row."""
+        return cls.model_validate(row.model_dump() | {"hosts": row.hosts.split()})
+
+
+class RunSummary(BaseModel):
+    """One line of the list of runs."""
+
+    id: str
+    runbook: str
+    plan: str
+    actor: str
+    source: str
+    ticket: str
+    reason: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: RunOutcome | None
+    host_outcomes: dict[str, int]
+
+    @classmethod
+    def of(cls, row: RunRow, hosts: list[HostRow]) -> RunSummary:
+        """Read from rows."""
+        counts = Counter(host.outcome or "open" for host in hosts)
+        return cls.model_validate(row.model_dump() | {"host_outcomes": dict(counts)})
+
+
+class RunDetail(BaseModel):
+    """Everything about one run but its steps and findings."""
+
+    id: str
+    runbook: str
+    actor: str
+    source: str
+    ticket: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: RunOutcome | None
+    reason: str
+    record: RunRecord
+    hosts: dict[str, HostDetail]
+    stages: tuple[StageDetail, ...]
+
+    @classmethod
+    def of(cls, row: RunRow, hosts: list[HostRow], stages: list[StageRow]) -> RunDetail:
+        """Read from rows."""
+        return cls.model_validate(
+            row.model_dump(exclude={"record", "reason"})
+            | {
+                "reason": row.outcome_reason,
+                "record": RunRecord.model_validate_json(row.record),
+                "hosts": {host.host: HostDetail.of(host) for host in hosts},
+                "stages": tuple(StageDetail.of(stage) for stage in stages),
+            },
+        )
+
+
+class StepDetail(BaseModel):
+    """One try of one step on one host; `happening` stays intent when nobody knows what came of it."""
+
+    host: str
+    step: Step
+    attempt: int
+    intent_at: datetime
+    ended_at: datetime | None
+    happening: Happening
+    reason: str
+
+    @classmethod
+    def of(cls, row: StepRow) -> StepDetail:
+        """Read from a row."""
+        return cls.model_validate(row.model_dump())
+
+
+class FindingDetail(BaseModel):
+    """One finding and when it was made."""
+
+    phase: str
+    at: datetime
+    finding: Finding
+
+
+class BackupDetail(BaseModel):
+    """One backup on the controller."""
+
+    host: str
+    path: str
+    size_bytes: int
+    sha256: str
+    files: int
+    taken_at: datetime
+    verified: bool

@@ -1,0 +1,135 @@
+"""The history's tables: events that are never changed, and what is read most often, written in the same transaction."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger
+from sqlmodel import Field, SQLModel, UniqueConstraint
+
+
+class EventRow(SQLModel, table=True):
+    """One event; the hash covers the one before, so a change anywhere shows."""
+
+    __tablename__ = "event"
+
+    seq: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    at: str
+    run: str = Field(index=True)
+    action: str
+    host: str = Field(default="", index=True)
+    body: str
+    prev_hash: str = Field(unique=True)
+    hash: str = Field(unique=True)
+
+
+class RunRow(SQLModel, table=True):
+    """One run."""
+
+    __tablename__ = "run"
+
+    id: str = Field(primary_key=True)
+    runbook: str
+    actor: str
+    source: str
+    reason: str
+    ticket: str
+    plan: str
+    plan_hash: str
+    of_run: str
+    record: str
+    process: str
+    started_at: str = Field(index=True)
+    ended_at: str | None = None
+    outcome: str | None = None
+    outcome_reason: str = ""
+    stop_requested: str | None = None
+
+
+class StageRow(SQLModel, table=True):
+    """One stage of a run."""
+
+    __tablename__ = "run_stage"
+    __table_args__ = (UniqueConstraint("run", "name"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    run: str = Field(index=True, foreign_key="run.id")
+    name: str
+    hosts: str
+    opened_at: str
+    closed_at: str | None = None
+    verdict: str | None = None
+    reason: str = ""
+
+
+class HostRow(SQLModel, table=True):
+    """One host in a run."""
+
+    __tablename__ = "run_host"
+
+    run: str = Field(primary_key=True, foreign_key="run.id")
+    host: str = Field(primary_key=True, index=True)
+    stage: str = ""
+    current_step: str = ""
+    outcome: str | None = None
+    failure_class: str | None = None
+    from_version: str | None = None
+    to_version: str | None = None
+    reason: str = ""
+    remedy: str = ""
+
+
+class StepRow(SQLModel, table=True):
+    """One try of one step on one host; without an end nobody knows what came of it."""
+
+    __tablename__ = "step_attempt"
+
+    id: int | None = Field(default=None, primary_key=True)
+    run: str = Field(index=True, foreign_key="run.id")
+    host: str
+    step: str
+    attempt: int
+    intent_at: str
+    ended_at: str | None = None
+    happening: str
+    reason: str = ""
+    body: str = "{}"
+
+
+class FindingRow(SQLModel, table=True):
+    """One finding; `phase` says when it was asked: check, baseline, verify, watch, rollback."""
+
+    __tablename__ = "finding"
+
+    id: int | None = Field(default=None, primary_key=True)
+    run: str = Field(index=True, foreign_key="run.id")
+    host: str
+    phase: str
+    at: str
+    verdict: str
+    finding: str
+
+
+class BackupRow(SQLModel, table=True):
+    """One backup on the controller."""
+
+    __tablename__ = "backup"
+
+    id: int | None = Field(default=None, primary_key=True)
+    run: str = Field(index=True, foreign_key="run.id")
+    host: str = Field(index=True)
+    path: str
+    size_bytes: int = Field(sa_type=BigInteger)
+    sha256: str
+    files: int
+    taken_at: str
+    verified: bool
+
+
+class ReleaseSeenRow(SQLModel, table=True):
+    """The newest release sequence accepted per channel and key: an older one is refused."""
+
+    __tablename__ = "release_seen"
+
+    channel: str = Field(primary_key=True)
+    key_id: str = Field(primary_key=True)
+    release_seq: int
+    run: str

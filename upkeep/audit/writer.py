@@ -1,0 +1,124 @@
+"""Appending events: many threads hand in, one thread commits together what came in meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Session
+
+from upkeep.audit.chain import GENESIS, canonical, chained
+from upkeep.audit.database import trouble, writing
+from upkeep.audit.redaction import Redaction
+from upkeep.audit.tables import EventRow
+from upkeep.domain.record import Event
+from upkeep.errors import AuditError
+
+MOST_TOGETHER = 256
+
+ReadModel = Callable[[Session], None]
+
+
+@dataclass
+class Entry:
+    """One event to append, and what it changes in the read models; `done` is set after the commit."""
+
+    event: Event
+    apply: ReadModel
+    done: Future[Event] = field(default_factory=Future)
+
+
+class Writer:
+    """The only writer of this process. A commit is durable before anybody who waits for it goes on."""
+
+    def __init__(self, engine: Engine, url: str, redaction: Redaction) -> None:
+        self._engine, self._url, self._redaction = engine, url, redaction
+        self._queue: SimpleQueue[Entry | None] = SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="history", daemon=True)
+        self._thread.start()
+
+    def append(self, event: Event, apply: ReadModel) -> Event:
+        """Append one event and wait until it is durable.
+
+        Raises:
+            AuditError: it could not be written.
+        """
+        if self._closed:
+            raise AuditError("the history is closed")
+        entry = Entry(event, apply)
+        self._queue.put(entry)
+        return entry.done.result()
+
+    def close(self) -> None:
+        """Write what was handed in, then end."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+            self._thread.join()
+
+    def _work(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch, last = [first], False
+            with contextlib.suppress(Empty):
+                while len(batch) < MOST_TOGETHER:
+                    entry = self._queue.get_nowait()
+                    if entry is None:
+                        last = True
+                        break
+                    batch.append(entry)
+            self._commit(batch)
+            if last:
+                return
+
+    def _commit(self, batch: Sequence[Entry]) -> None:
+        try:
+            with writing(self._engine) as connection:
+                session = Session(bind=connection, join_transaction_mode="control_fully")
+                head = session.exec(select(EventRow).order_by(EventRow.seq.desc()).limit(1)).scalars().first()  # type: ignore[attr-defined,call-overload]
+                seq, prev = (head.seq, head.hash) if head else (0, GENESIS)
+                written = []
+                for entry in batch:
+                    row = self._row(entry.event, seq + 1, prev)
+                    session.add(row)
+                    entry.apply(session)
+                    session.flush()
+                    seq, prev = row.seq, row.hash
+                    written.append(entry.event.model_copy(update={"seq": seq}))
+        except SQLAlchemyError as error:
+            self._fail(batch, trouble(self._url, error))
+        except AuditError as error:
+            self._fail(batch, error)
+        else:
+            for entry, event in zip(batch, written, strict=True):
+                entry.done.set_result(event)
+
+    def _fail(self, batch: Sequence[Entry], error: AuditError) -> None:
+        """One entry's trouble must not take the others along: each is tried alone."""
+        if len(batch) == 1:
+            batch[0].done.set_exception(error)
+            return
+        for entry in batch:
+            self._commit([entry])
+
+    def _row(self, event: Event, seq: int, prev_hash: str) -> EventRow:
+        plain = self._redaction.data(event.model_copy(update={"seq": seq}).model_dump(mode="json"))
+        body = canonical(plain)
+        read = json.loads(body)
+        return EventRow(
+            seq=seq,
+            at=read["at"],
+            run=read["run"],
+            action=read["action"],
+            host=read["host"],
+            body=body,
+            prev_hash=prev_hash,
+            hash=chained(seq, body, prev_hash),
+        )
