@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -100,7 +99,9 @@ class StageBook:
         for verdict in self._engine.verdicts[self._verdicts :]:
             self._verdicts += 1
             self._open(verdict.stage)
-            self._session.history.stage_closed(self._session.record.id, verdict.stage, verdict.decision.value, verdict.reason)
+            self._session.history.stage_closed(
+                self._session.record.id, verdict.stage, verdict.decision.value, verdict.reason
+            )
         stage = self._engine.stage
         if stage is not None and not self._engine.dry_run and not self._engine.finished:
             self._open(stage.name)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.conduct import conduct
 from flows.final_look import final_look
-from flows.opening import HOSTS_AT_ONCE, open_run, run_name
+from flows.opening import HOSTS_AT_ONCE, open_run, run_name, threads
 from tasks.report import close_and_report
 from upkeep.domain.engine import Engine
 from upkeep.domain.record import RunReport, RunRequest
 
 
-@flow(name="maintenance", flow_run_name=run_name, task_runner=ThreadPoolTaskRunner(max_workers=HOSTS_AT_ONCE))
+@flow(name="maintenance", flow_run_name=run_name, task_runner=threads(HOSTS_AT_ONCE))
 def maintenance(request: RunRequest) -> RunReport:
     """Take a fleet from one version of an agent to another, one stage after the other.
 

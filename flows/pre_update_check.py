@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.each_host import for_each_host, outcome_of
-from flows.opening import HOSTS_AT_ONCE, open_run, run_name
+from flows.opening import HOSTS_AT_ONCE, open_run, run_name, threads
 from tasks.check_host import check_host, passed
 from tasks.report import close_and_report
 from upkeep.domain.record import RunReport, RunRequest
 
 
-@flow(name="pre_update_check", flow_run_name=run_name, task_runner=ThreadPoolTaskRunner(max_workers=HOSTS_AT_ONCE))
+@flow(name="pre_update_check", flow_run_name=run_name, task_runner=threads(HOSTS_AT_ONCE))
 def pre_update_check(request: RunRequest) -> RunReport:
     """Check every target of a plan: reachability, rights, platform, room, network, files, service, upgrade path."""
     with open_run("pre_update_check", request) as session:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.each_host import for_each_host, outcome_of
-from flows.opening import HOSTS_AT_ONCE, open_run, run_name
+from flows.opening import HOSTS_AT_ONCE, open_run, run_name, threads
 from tasks.report import close_and_report
 from tasks.roll_back_host import roll_back_host
 from upkeep.domain.change import HostOutcome
 from upkeep.domain.record import RunReport, RunRequest
 
 
-@flow(name="rollback", flow_run_name=run_name, task_runner=ThreadPoolTaskRunner(max_workers=HOSTS_AT_ONCE))
+@flow(name="rollback", flow_run_name=run_name, task_runner=threads(HOSTS_AT_ONCE))
 def rollback(request: RunRequest) -> RunReport:
     """Put the hosts that an earlier run committed back to the version they had before it, within the plan's rollback window."""
     with open_run("rollback", request, with_archives=False) as session:

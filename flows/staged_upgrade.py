@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.conduct import conduct
-from flows.opening import HOSTS_AT_ONCE, open_run, run_name
+from flows.opening import HOSTS_AT_ONCE, open_run, run_name, threads
 from tasks.report import close_and_report
 from upkeep.domain.engine import Engine
 from upkeep.domain.record import RunReport, RunRequest
 
 
-@flow(name="staged_upgrade", flow_run_name=run_name, task_runner=ThreadPoolTaskRunner(max_workers=HOSTS_AT_ONCE))
+@flow(name="staged_upgrade", flow_run_name=run_name, task_runner=threads(HOSTS_AT_ONCE))
 def staged_upgrade(request: RunRequest) -> RunReport:
     """Change the targets stage by stage; hosts that turn bad are put back by themselves."""
     with open_run("staged_upgrade", request) as session:

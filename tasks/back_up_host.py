@@ -22,7 +22,7 @@ from upkeep.hosts.host_change import Order
 def back_up_host(session: RunSession, host: str) -> HostResult:
     """Back one host up without changing it."""
     work = session.work(host)
-    with locked(session, work, order_of(session, work), stage="") as order:
+    with locked(session, work, order_of(session), stage="") as order:
         size = back_up(session, work, order)
     return HostResult(outcome=HostOutcome.BACKED_UP, reason=f"{size} bytes, read back and compared")
 
@@ -33,12 +33,20 @@ def back_up(session: RunSession, work: HostWork, order: Order, *, stage: str = "
     Raises:
         StepFailed: the backup is not complete or does not compare (cause BackupError), or the host failed.
     """
-    with session.step(work.host.name, Step.BACKUP, stage=stage) as step, ArchiveFile(session.backups / f"{work.host.name}.tar.gz") as archive:
+    with (
+        session.step(work.host.name, Step.BACKUP, stage=stage) as step,
+        ArchiveFile(session.backups / f"{work.host.name}.tar.gz") as archive,
+    ):
         manifest = work.change.back_up(order, archive.write)
         if archive.sha256 != manifest.sha256:
             raise BackupError(f"the archive that arrived has SHA-256 {archive.sha256}, the host sent {manifest.sha256}")
         path = archive.keep()
-        step.body |= {"files": manifest.files, "size_bytes": archive.size_bytes, "sha256": archive.sha256, "path": str(path)}
+        step.body |= {
+            "files": manifest.files,
+            "size_bytes": archive.size_bytes,
+            "sha256": archive.sha256,
+            "path": str(path),
+        }
         session.history.backup_taken(
             session.record.id,
             work.host.name,
@@ -88,6 +96,8 @@ class ArchiveFile:
             os.close(folder)
         return self.path
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
         self._partial.unlink(missing_ok=True)

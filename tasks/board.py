@@ -13,7 +13,12 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.exceptions import PrefectException
 
 from tasks.session import RunSession
@@ -42,7 +47,9 @@ class Board:
         self._painter.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._session.history.listeners.remove(self._take)
         self._ended.set()
         self._painter.join(timeout=self._every.total_seconds() * 2)
@@ -64,7 +71,7 @@ class Board:
             self._dirty = False
         if not dirty:
             return
-        share = 100 * done / max(1, max(total, len(self._session.hosts)))
+        share = 100 * done / max(1, total, len(self._session.hosts))
         try:
             create_table_artifact(key=f"run-{self._session.record.id}-hosts", table=rows, description="Hosts x phases")
             if self._progress_id is None:

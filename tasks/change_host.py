@@ -20,7 +20,6 @@ from upkeep.domain.orders import Changed
 from upkeep.errors import CommandFailed, StepFailed, Unreachable
 from upkeep.hosts.host_change import Order
 from upkeep.hosts.verification import baseline, watch_healthy
-from upkeep.services.control_centre import registration_findings
 
 
 @task(name="change host", task_run_name="change {host}", cache_policy=NO_CACHE)
@@ -35,7 +34,7 @@ def change_host(session: RunSession, host: str, stage: str) -> Changed:
 
 
 def _transaction(session: RunSession, work: HostWork, facts: HostFacts, stage: str) -> HostResult:
-    wanted = order_of(session, work, from_version=facts.installed_version, machine=facts.machine, libc=facts.libc)
+    wanted = order_of(session, from_version=facts.installed_version, machine=facts.machine, libc=facts.libc)
     with locked(session, work, wanted, stage=stage) as order:
         before = _baseline(session, work, stage)
         back_up(session, work, order, stage=stage)
@@ -58,19 +57,25 @@ class GotWorse(CommandFailed):
     def __init__(self, host: str, worse: tuple[Finding, ...], failure_class: FailureClass) -> None:
         self.failure_class = failure_class
         first = worse[0]
-        super().__init__(host, f"{first.key}: {first.reason}", exit_code=1, evidence=first.evidence, remedy=first.remedy)
+        super().__init__(
+            host, f"{first.key}: {first.reason}", exit_code=1, evidence=first.evidence, remedy=first.remedy
+        )
 
 
 def _baseline(session: RunSession, work: HostWork, stage: str) -> tuple[Finding, ...]:
     with session.step(work.host.name, Step.BASELINE, stage=stage):
-        findings = baseline(work.transport, work.profile, session.record.plan, become=work.become)
+        findings = baseline(work.transport, work.profile, session.record.plan, become=True)
         session.history.findings(session.record.id, work.host.name, "baseline", findings)
     return tuple(findings)
 
 
 def _switch(session: RunSession, work: HostWork, order: Order, stage: str) -> None:
     with session.step(work.host.name, Step.SWITCH, stage=stage) as step:
-        step.body |= {"from": order.from_version, "to": order.to_version, "dead_man_seconds": order.dead_man.total_seconds()}
+        step.body |= {
+            "from": order.from_version,
+            "to": order.to_version,
+            "dead_man_seconds": order.dead_man.total_seconds(),
+        }
         work.change.switch(order)
 
 
@@ -78,9 +83,11 @@ def _verify(session: RunSession, work: HostWork, stage: str, before: tuple[Findi
     """Watch the host until it has been well for the healthy time; raises StepFailed with GotWorse otherwise."""
     name, plan, version = work.host.name, session.record.plan, session.release.version
     with session.step(name, Step.VERIFY, stage=stage):
-        after = watch_healthy(work.transport, work.profile, plan, expected_version=version, baseline=before, become=work.become)
-        if not blockers(after) and work.profile.control_centre is not None:
-            after = [*after, *registration_findings(session.centre(work), expected_version=version)]
+        after = watch_healthy(
+            work.transport, work.profile, plan, expected_version=version, baseline=before, become=True
+        )
+        if not blockers(after):
+            after = [*after, *work.registration(version)]
         session.history.findings(session.record.id, name, "verify", after)
         if worse := regressions(before, after):
             known_before = {finding.key for finding in before}

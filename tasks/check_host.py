@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.collect import result_of_findings
 from tasks.lock_host import run_left_behind
-from tasks.session import HostWork, RunSession
+from tasks.session import RunSession
 from upkeep.domain.change import UNFINISHED, HostOutcome, HostResult, Step
 from upkeep.domain.facts import HostFacts
 from upkeep.domain.finding import Finding, Verdict, blockers
@@ -33,7 +33,9 @@ def check_host(session: RunSession, host: str) -> Checked:
 
 def passed(checked: Checked) -> HostResult:
     """A check's answer as an outcome of its own, for the runbook that only checks."""
-    return checked.result or HostResult(outcome=HostOutcome.PASSED, from_version=checked.facts.installed_version if checked.facts else None)
+    return checked.result or HostResult(
+        outcome=HostOutcome.PASSED, from_version=checked.facts.installed_version if checked.facts else None
+    )
 
 
 def look(session: RunSession, host: str, *, stage: str = "") -> Checked:
@@ -45,8 +47,8 @@ def look(session: RunSession, host: str, *, stage: str = "") -> Checked:
             work.profile,
             session.record.plan,
             session.release,
-            become=work.become,
-            archive_bytes={key: archive.artifact.size_bytes for key, archive in session.archives.items()},
+            become=True,
+            artifact_size_bytes=max(artifact.size_bytes for artifact in session.release.artifacts),
             now=datetime.now(UTC),
         )
         state = work.change.inspect()
@@ -55,7 +57,7 @@ def look(session: RunSession, host: str, *, stage: str = "") -> Checked:
         session.history.findings(session.record.id, host, f"check {stage}".strip(), findings)
         step.body["facts"] = facts.model_dump(mode="json")
     unfinished = state.journal.state in UNFINISHED
-    return Checked(host, facts, _result(session, work, facts, findings, unfinished=unfinished), down=not facts.service_active)
+    return Checked(host, facts, _result(session, facts, findings, unfinished=unfinished), down=not facts.service_active)
 
 
 def _excused(finding: Finding, left_behind: str | None) -> Finding:
@@ -66,7 +68,7 @@ def _excused(finding: Finding, left_behind: str | None) -> Finding:
     return finding.model_copy(update={"verdict": Verdict.WARN, "reason": reason, "remedy": ""})
 
 
-def _result(session: RunSession, work: HostWork, facts: HostFacts, findings: list[Finding], *, unfinished: bool) -> HostResult | None:
+def _result(session: RunSession, facts: HostFacts, findings: list[Finding], *, unfinished: bool) -> HostResult | None:
     target = session.release.version
     blocking = blockers(findings)
     at_target = _same(facts.installed_version, target) and _same(facts.running_version, target) and not unfinished

@@ -89,9 +89,13 @@ def result_of(error: BaseException) -> HostResult:
 def _expected(step: Step, cause: UpkeepError, *, reason: str) -> HostResult:
     remedy = cause.remedy if isinstance(cause, HostError) else ""
     if isinstance(cause, _NO_CONTACT) or (isinstance(cause, CommandTimeout) and step is Step.CHECK):
-        return HostResult(outcome=HostOutcome.SET_ASIDE, failure_class=FailureClass.UNREACHABLE, reason=reason, remedy=remedy)
+        return HostResult(
+            outcome=HostOutcome.SET_ASIDE, failure_class=FailureClass.UNREACHABLE, reason=reason, remedy=remedy
+        )
     if isinstance(cause, _NOT_ALLOWED):
-        return HostResult(outcome=HostOutcome.BLOCKED, failure_class=FailureClass.PRECHECK, reason=reason, remedy=remedy)
+        return HostResult(
+            outcome=HostOutcome.BLOCKED, failure_class=FailureClass.PRECHECK, reason=reason, remedy=remedy
+        )
     outcome = HostOutcome.BLOCKED if step in {Step.CHECK, Step.LOCK} else HostOutcome.FAILED
     return HostResult(outcome=outcome, failure_class=_CLASS_OF_STEP[step], reason=reason, remedy=remedy)
 

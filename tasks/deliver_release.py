@@ -18,15 +18,15 @@ def deliver(session: RunSession, work: HostWork, order: Order, *, stage: str) ->
     Raises:
         StepFailed: with ChecksumMismatch, ArtifactError or CommandFailed as cause.
     """
-    delivery = session.record.plan.delivery
+    delivery, archive = session.record.plan.delivery, session.archive_by_hash(order.artifact_sha256)
     with session.step(work.host.name, Step.FETCH, stage=stage) as step:
         if delivery.how == "pull":
-            step.body["url"] = session.pull_url(order.artifact_sha256)
-            work.change.fetch(order, session.pull_url(order.artifact_sha256), rate_limit=delivery.rate_limit, timeout=delivery.timeout)
+            step.body["url"] = archive.url
+            work.change.fetch(order, archive.url, rate_limit=delivery.rate_limit, timeout=delivery.timeout)
         else:
             offset = work.change.partial_size(order)
             step.body["resumed_at_bytes"] = offset
-            work.change.deliver(order, pieces(session.archive_by_hash(order.artifact_sha256).path, offset), offset=offset)
+            work.change.deliver(order, pieces(archive.path, offset), offset=offset)
         work.change.stage(order)
 
 

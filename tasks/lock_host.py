@@ -16,7 +16,7 @@ from upkeep.hosts.host_state import HostState
 from upkeep.process import lives
 
 
-def order_of(session: RunSession, work: HostWork, *, from_version: str = "", machine: str = "", libc: str = "") -> Order:
+def order_of(session: RunSession, *, from_version: str = "", machine: str = "", libc: str = "") -> Order:
     """What this run wants of one host, before the host has given it a fence."""
     record = session.record
     archive = session.archive_for(machine, libc) if machine else None

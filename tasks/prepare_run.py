@@ -8,15 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urljoin
 
 from tasks.session import Archive, RunSession
 from upkeep.audit.reading import RunDetail
 from upkeep.documents import load_inventory, load_plan, load_profile, profile_path
 from upkeep.domain.change import HostOutcome
+from upkeep.domain.document import words
 from upkeep.domain.inventory import Host
 from upkeep.domain.plan import Plan, fingerprint
 from upkeep.domain.profile import AgentProfile, Trust
 from upkeep.domain.record import Actor, RunRecord, RunRequest
+from upkeep.domain.release import Artifact
 from upkeep.domain.selector import Selector
 from upkeep.errors import BadInput, Refused
 from upkeep.hosts.ssh_target import SshTarget
@@ -26,6 +29,8 @@ from upkeep.services.releases import TrustedRelease, fetch_artifact, read_releas
 from upkeep.wiring import Site
 
 RETRIED = frozenset({HostOutcome.FAILED, HostOutcome.SET_ASIDE, HostOutcome.BLOCKED, HostOutcome.NOT_STARTED})
+
+_UNDONE = frozenset({HostOutcome.COMMITTED})
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,13 @@ def prepare(site: Site, runbook: str, request: RunRequest, *, with_archives: boo
         BadInput: a document, release, archive or key cannot be used.
         Refused: an earlier run cannot be retried or undone.
     """
-    subject = _earlier(site, request) if request.of_run else _from_files(request)
+    subject = _earlier(site, runbook, request) if request.of_run else _from_files(request)
     inventory = {host.name: host for host in subject.inventory}
     for host in subject.hosts:
         site.profile_for(subject.profile, host)
     targets = site.targets(subject.hosts, inventory)
     trusted = _release(site, subject)
-    archives = _archives(site, subject.profile, trusted) if with_archives else ()
+    archives = _archives(site, subject.profile, subject.plan, trusted) if with_archives else ()
     return Prepared(_record(runbook, request, subject, trusted), targets, archives)
 
 
@@ -60,7 +65,9 @@ def open_session(site: Site, prepared: Prepared) -> RunSession:
     release = prepared.record.release
     if release is not None and not prepared.record.dry_run:
         for key_id in prepared.record.key_ids:
-            site.history.note_release(release.channel, key_id, release.release_seq, prepared.record.id)
+            site.history.note_release(
+                f"{release.product}/{release.channel}", key_id, release.release_seq, prepared.record.id
+            )
     return RunSession(site, prepared.record, prepared.targets, prepared.archives)
 
 
@@ -86,7 +93,9 @@ def _from_files(request: RunRequest) -> _Subject:
     plan = load_plan(plan_path, request.settings)
     profile_file = profile_path(plan.profile, plan_path)
     hosts = _chosen(plan, request.hosts, inventory)
-    return _Subject(plan, plan_path.parent, load_profile(plan.profile, plan_path), profile_file.parent, hosts, inventory)
+    return _Subject(
+        plan, plan_path.parent, load_profile(plan.profile, plan_path), profile_file.parent, hosts, inventory
+    )
 
 
 def _chosen(plan: Plan, narrowed: str, inventory: tuple[Host, ...]) -> tuple[Host, ...]:
@@ -107,17 +116,29 @@ def _matches_nothing(key: str, selector: str, inventory: tuple[Host, ...]) -> Ba
     labels = sorted({f"{key}={value}" for host in inventory for key, value in host.labels.items()})
     names = ", ".join(host.name for host in inventory[:5]) + (", …" if len(inventory) > 5 else "")  # noqa: PLR2004
     known = f"{len(inventory)} hosts ({names})" + (f" with labels {', '.join(labels[:12])}" if labels else "")
-    return BadInput(f"{key} matches no host", found=selector, allowed=known, remedy="check the selector against the inventory")
+    return BadInput(
+        f"{key} matches no host", found=selector, allowed=known, remedy="check the selector against the inventory"
+    )
 
 
-def _earlier(site: Site, request: RunRequest) -> _Subject:
-    """The frozen subject of an earlier run: the list that was approved is the list that is retried."""
+def _earlier(site: Site, runbook: str, request: RunRequest) -> _Subject:
+    """The frozen subject of an earlier run: the list that was approved is the list that is retried or undone."""
     detail = site.history.run(request.of_run)
-    record = detail.record
-    wanted = {name for name, host in detail.hosts.items() if host.outcome in RETRIED}
-    hosts = tuple(host for host in record.targets if host.name in wanted)
+    record, undo = detail.record, runbook == "rollback"
+    if undo and datetime.now(UTC) > (detail.ended_at or detail.started_at) + record.plan.rollback_window:
+        window = words(record.plan.rollback_window)
+        raise Refused(
+            f"run {record.id} can be undone for {window}, and that time is over",
+            remedy="plan a change to the older version",
+        )
+    wanted = _UNDONE if undo else RETRIED
+    outcomes = {name: host.outcome or HostOutcome.NOT_STARTED for name, host in detail.hosts.items()}
+    hosts = tuple(host for host in record.targets if outcomes.get(host.name, HostOutcome.NOT_STARTED) in wanted)
     if not hosts:
-        raise Refused(f"run {record.id} left no host to retry", remedy=f"see upkeep history show {record.id}")
+        raise Refused(
+            f"run {record.id} left no host to {'undo' if undo else 'retry'}",
+            remedy=f"see upkeep history show {record.id}",
+        )
     if request.hosts:
         hosts = Selector(request.hosts).pick(hosts)
     plan_dir = Path(record.plan_dir)
@@ -134,8 +155,7 @@ def _release(site: Site, subject: _Subject) -> TrustedRelease:
         trust_dir,
         product=subject.profile.name,
         now=datetime.now(UTC),
-        seen_seq=site.history.release_seq_seen,
-        cache=site.settings.cache,
+        seen_seq=lambda channel, key_id: site.history.release_seq_seen(f"{subject.profile.name}/{channel}", key_id),
     )
     earlier = subject.earlier
     if earlier is not None and earlier.record.release != trusted.release:
@@ -158,13 +178,27 @@ def _trust(subject: _Subject) -> tuple[Trust, Path]:
     )
 
 
-def _archives(site: Site, profile: AgentProfile, trusted: TrustedRelease) -> tuple[Archive, ...]:
+def _archives(site: Site, profile: AgentProfile, plan: Plan, trusted: TrustedRelease) -> tuple[Archive, ...]:
     found = []
     for artifact in trusted.release.artifacts:
         path = fetch_artifact(trusted, artifact, site.settings.cache)
         inspect(path, profile.installer.binary_member)
-        found.append(Archive(artifact, path, trusted.url_of(artifact)))
+        found.append(Archive(artifact, path, pull_url(trusted, artifact, plan)))
     return tuple(found)
+
+
+def pull_url(trusted: TrustedRelease, artifact: Artifact, plan: Plan) -> str:
+    """Where hosts pull an archive from: the plan's URL, else the release's own.
+
+    Raises:
+        BadInput: the plan wants hosts to pull, and there is no URL.
+    """
+    url = plan.delivery.url or urljoin(trusted.location, artifact.url)
+    if plan.delivery.how == "pull" and not url.startswith(("http://", "https://")):
+        raise BadInput(
+            "delivery.how is pull, but the archive has no URL", found=url, remedy="give delivery.url, or use how: push"
+        )
+    return url
 
 
 def _record(runbook: str, request: RunRequest, subject: _Subject, trusted: TrustedRelease) -> RunRecord:
@@ -172,7 +206,10 @@ def _record(runbook: str, request: RunRequest, subject: _Subject, trusted: Trust
     return RunRecord(
         id=request.run_id or f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         runbook=runbook,
-        actor=Actor(name=request.requested_by or getpass.getuser(), kind="schedule" if request.source == "schedule" else "person"),
+        actor=Actor(
+            name=request.requested_by or getpass.getuser(),
+            kind="schedule" if request.source == "schedule" else "person",
+        ),
         source=request.source,
         reason=request.reason,
         ticket=request.ticket,
@@ -180,7 +217,9 @@ def _record(runbook: str, request: RunRequest, subject: _Subject, trusted: Trust
         of_run=request.of_run,
         plan=subject.plan,
         plan_dir=str(subject.plan_dir),
-        plan_hash=fingerprint(subject.plan, subject.profile, trusted.release, [h.model_dump(mode="json") for h in subject.hosts]),
+        plan_hash=fingerprint(
+            subject.plan, subject.profile, trusted.release, [h.model_dump(mode="json") for h in subject.hosts]
+        ),
         profile=subject.profile,
         release=trusted.release,
         key_ids=tuple(trusted.key_ids),

@@ -62,7 +62,9 @@ def markdown(report: RunReport) -> str:
 
 
 def _host_row(name: str, result: HostResult) -> str:
-    return _row(name, result.outcome.value, result.from_version or "", result.to_version or "", result.reason, result.remedy)
+    return _row(
+        name, result.outcome.value, result.from_version or "", result.to_version or "", result.reason, result.remedy
+    )
 
 
 def _row(*cells: str) -> str:

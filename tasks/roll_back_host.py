@@ -23,10 +23,12 @@ GUARD_MARGIN = timedelta(seconds=60)
 
 
 @task(name="undo host", task_run_name="undo {host}", cache_policy=NO_CACHE)
-def undo_host(session: RunSession, host: str, stage: str, reason: str, failure_class: FailureClass | None = None) -> Changed:
+def undo_host(
+    session: RunSession, host: str, stage: str, reason: str, failure_class: FailureClass | None = None
+) -> Changed:
     """Put a committed host back to the version it had before the run."""
     work = session.work(host)
-    with locked(session, work, order_of(session, work), stage=stage) as order:
+    with locked(session, work, order_of(session), stage=stage) as order:
         return Changed(host, put_back(session, work, order, reason=reason, failure_class=failure_class, stage=stage))
 
 
@@ -56,10 +58,17 @@ def put_back(
         with session.step(name, Step.ROLLBACK, stage=stage) as step:
             step.reason = reason
             journal = work.change.roll_back(order, reason, with_state=one_way)
-            findings = watch_healthy(work.transport, work.profile, session.record.plan, expected_version=journal.from_version, become=work.become)
+            findings = watch_healthy(
+                work.transport, work.profile, session.record.plan, expected_version=journal.from_version, become=True
+            )
             session.history.findings(session.record.id, name, "rollback", findings)
             if bad := blockers(findings):
-                raise CommandFailed(name, f"the old version is not well after the rollback: {bad[0].reason}", exit_code=1, remedy=bad[0].remedy)
+                raise CommandFailed(
+                    name,
+                    f"the old version is not well after the rollback: {bad[0].reason}",
+                    exit_code=1,
+                    remedy=bad[0].remedy,
+                )
     except StepFailed as error:
         return _quarantined(name, reason, error)
     return HostResult(

@@ -20,6 +20,7 @@ from upkeep.hosts.host_change import HostChange
 from upkeep.hosts.ssh_target import SshTarget
 from upkeep.hosts.transport import Transport
 from upkeep.services.control_centre import ControlCentreClient
+from upkeep.services.registration import registration_findings
 from upkeep.wiring import Site
 
 
@@ -32,6 +33,13 @@ class HostWork:
     transport: Transport
     change: HostChange
     centre: ControlCentreClient | None
+
+    def registration(self, version: str) -> list[Finding]:
+        """Whether the agent is back at its control centre with this version; nothing where the profile names no control centre."""
+        wanted = self.profile.control_centre
+        if wanted is None or self.centre is None:
+            return []
+        return registration_findings(self.centre, wanted.node, version, wanted.register_within)
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,9 @@ class Archive:
 class RunSession:
     """One run's shared things; safe to use from many threads."""
 
-    def __init__(self, site: Site, record: RunRecord, targets: Mapping[str, SshTarget], archives: Sequence[Archive] = ()) -> None:
+    def __init__(
+        self, site: Site, record: RunRecord, targets: Mapping[str, SshTarget], archives: Sequence[Archive] = ()
+    ) -> None:
         self.record = record
         self.history: History = site.history
         self.archives = tuple(archives)

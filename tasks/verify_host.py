@@ -22,12 +22,14 @@ def verify_host(session: RunSession, host: str) -> HostResult:
     work, version = session.work(host), session.release.version
     with session.step(host, Step.VERIFY):
         findings = baseline(work.transport, work.profile, session.record.plan, become=True, expected_version=version)
-        if work.centre is not None and work.profile.control_centre is not None:
-            findings = [*findings, *work.centre.registration(work.profile.control_centre, expected_version=version)]
+        findings = [*findings, *work.registration(version)]
         session.history.findings(session.record.id, host, "verify", findings)
     if bad := blockers(findings):
         more = f" (and {len(bad) - 1} more findings)" if len(bad) > 1 else ""
         return HostResult(
-            outcome=HostOutcome.FAILED, failure_class=FailureClass.VERIFY, reason=f"{bad[0].key}: {bad[0].reason}{more}", remedy=bad[0].remedy
+            outcome=HostOutcome.FAILED,
+            failure_class=FailureClass.VERIFY,
+            reason=f"{bad[0].key}: {bad[0].reason}{more}",
+            remedy=bad[0].remedy,
         )
     return HostResult(outcome=HostOutcome.PASSED, to_version=version)

@@ -57,13 +57,12 @@ class Site:
 
     def centre(self, profile: AgentProfile) -> ControlCentreClient | None:
         """The control centre of a filled profile, if it names one."""
-        wanted = profile.control_centre
-        if wanted is None:
+        if profile.control_centre is None:
             return None
-        token = self._environ.get(wanted.token_env, "") if wanted.token_env else ""
-        if token:
-            self.history.mask(token)
-        return ControlCentreClient(wanted, token=token)
+        client = ControlCentreClient.of(profile.control_centre, self._environ)
+        if client.token is not None:
+            self.history.mask(client.token.get_secret_value())
+        return client
 
     def profile_for(self, profile: AgentProfile, host: Host) -> AgentProfile:
         """The profile filled for one host."""

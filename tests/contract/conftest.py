@@ -8,9 +8,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -101,9 +102,7 @@ class Sshd:
 
     def _lines(self) -> list[str]:
         # SHLVL keeps bash from reading the .bashrc of whoever runs the tests.
-        # sshd takes the first of two lines: the test's own options come before these.
-        return [
-            *self.options,
+        usual = [
             f"Port {self.port}",
             f"ListenAddress {self.address}",
             f"AuthorizedKeysFile {self.folder}/authorized_keys",
@@ -114,6 +113,8 @@ class Sshd:
             "MaxStartups 100",
             "SetEnv SHLVL=9",
         ]
+        own = {option.split()[0] for option in self.options}
+        return [*self.options, *(line for line in usual if line.split()[0] not in own)]
 
     def _read_log(self) -> None:
         stream = self.process.stderr if self.process else None
@@ -157,40 +158,42 @@ class Sshd:
 
 
 @pytest.fixture
-def start_sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Sshd]]:
+def start_sshd() -> Iterator[Callable[..., Sshd]]:
     """Start servers: options are lines of sshd_config."""
     started: list[Sshd] = []
-    base = open_folder(tmp_path_factory)
+    with open_folder() as base:
 
-    def start(*options: str, address: str = "127.0.0.1", key_kinds: tuple[str, ...] = ("ed25519",)) -> Sshd:
-        server = Sshd(base / f"sshd{len(started)}", address, options, key_kinds)
-        started.append(server)
-        server.prepare()
-        server.start()
-        return server
+        def start(*options: str, address: str = "127.0.0.1", key_kinds: tuple[str, ...] = ("ed25519",)) -> Sshd:
+            server = Sshd(base / f"sshd{len(started)}", address, options, key_kinds)
+            started.append(server)
+            server.prepare()
+            server.start()
+            return server
 
-    yield start
-    for server in started:
-        server.stop()
+        yield start
+        for server in started:
+            server.stop()
 
 
 @pytest.fixture(scope="session")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+def sshd() -> Iterator[Sshd]:
     """One plain server for all tests that don't change it."""
-    server = Sshd(open_folder(tmp_path_factory) / "sshd")
-    server.prepare()
-    server.start()
-    yield server
-    server.stop()
+    with open_folder() as base:
+        server = Sshd(base / "sshd")
+        server.prepare()
+        server.start()
+        yield server
+        server.stop()
 
 
-def open_folder(factory: pytest.TempPathFactory) -> Path:
-    """A new folder that sshd can enter on behalf of any user."""
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that sshd can enter on behalf of any user; pytest's own are closed to others."""
     require_sshd()
-    folder = factory.mktemp("sshd")
-    for part in (folder, folder.parent, folder.parent.parent):
-        part.chmod(0o755)
-    return folder
+    with tempfile.TemporaryDirectory(prefix="upkeep-sshd-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 def require_sshd() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ from tests.unit.services.publisher import Publisher
 from tests.unit.services.site import running
 from upkeep.errors import UntrustedRelease
 from upkeep.services.archives import inspect
+from upkeep.services.downloads import Patience
 from upkeep.services.releases import fetch_artifact
+
+AT_ONCE = Patience(pause=timedelta(0))
 
 
 @pytest.fixture
@@ -84,7 +88,7 @@ def test_a_release_made_with_openssl_and_tar_alone_is_fetched_and_judged(publish
             site.serve(f"/{name}", (folder / name).read_bytes())
         site.serve_resumable("/agent.tar.gz", packed, '"1"', cut_after=300_000)
         trusted = publisher.read(f"{site.url}/release.json")
-        fetched = fetch_artifact(trusted, trusted.release.artifacts[0], tmp_path / "cache")
+        fetched = fetch_artifact(trusted, trusted.release.artifacts[0], tmp_path / "cache", patience=AT_ONCE)
     listing = inspect(fetched, "agent-*/bin/ms-720-agent")
     assert listing.binary == "agent-1.5.0/bin/ms-720-agent"
     assert fetched.read_bytes() == packed

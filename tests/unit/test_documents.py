@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from upkeep.documents import compose, load_inventory, load_plan, load_profile, profile_path
+from upkeep.documents import built_in_profiles, compose, load_inventory, load_plan, load_profile, loading, profile_path
 from upkeep.domain.inventory import Inventory
 from upkeep.domain.plan import Plan
 from upkeep.errors import BadInput
@@ -153,7 +153,7 @@ def test_a_wrong_inventory_is_told_in_plain_words(write: Write, text: str, said:
         ("soak: {canary: .inf}", "infinity and not-a-number"),
         ("soak: {canary: 1e999}", "too large"),
         ("soak: {canary: 1e300}", "too large"),
-        (f"seed: {'9' * 5000}", "too long"),
+        pytest.param(f"seed: {'9' * 5000}", "too long", id="a number of 5000 digits"),
         ("known_errors: ['a{99999999999}']", "too large"),
         ("name: again", "site.yaml:4: name: duplicate key 'name', first at line 1"),
     ],
@@ -368,6 +368,19 @@ def test_a_profile_is_built_in_or_a_file_beside_the_plan(write: Write, tmp_path:
     assert "there is no profile 'nuts'" in refusal_of(lambda _: load_profile("nuts", plan), plan)
 
 
+def test_a_built_in_profile_is_found_by_name_from_anywhere(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(PROFILE)
+    monkeypatch.setattr(loading, "built_in_profiles", lambda: {"nats": path})
+    assert load_profile("nats", Path("/nowhere/plan.yaml")).name == "nats-agent"
+    with pytest.raises(BadInput, match=r"allowed: nats, or a file ending in \.yaml; do: did you mean 'nats'\?"):
+        load_profile("nat", Path("/nowhere/plan.yaml"))
+
+
+def test_every_profile_that_comes_with_upkeep_can_be_read() -> None:
+    for name, path in built_in_profiles().items():
+        assert load_profile(name, Path()).name == path.stem
+
+
 def read_or_refused(load: Callable[[Path], object], path: Path) -> object:
     try:
         return load(path)
@@ -378,7 +391,7 @@ def read_or_refused(load: Callable[[Path], object], path: Path) -> object:
 YAML_LIKE = st.text(alphabet=st.sampled_from(list("ab1.:-,[]{}&*!|>'\"#%?~\n\t 0xeNo<\\/é\u2028\x00\x85")), max_size=60)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     text=st.one_of(YAML_LIKE, st.text(max_size=40)),
     body=st.sampled_from(["", "hosts: ", "name: a\nstages: ", "soak: {canary: "]),
@@ -397,7 +410,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(sorted(Plan.model_fields)), value=TREES)
 def test_any_value_under_any_key_of_a_plan_is_read_or_refused_by_line(tmp_path: Path, key: str, value: object) -> None:
     path = tmp_path / "plan.yaml"

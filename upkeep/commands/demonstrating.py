@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import json
 import sys
 import time
@@ -100,13 +102,7 @@ def lab_status(folder: Path | None, *, as_json: bool) -> None:
     """How the lab's hosts are."""
     hosts = _lab().Lab(folder or Settings.from_environment().lab).status()
     if as_json:
-        sys.stdout.write(
-            json.dumps(
-                [vars(host) if not hasattr(host, "model_dump") else host.model_dump(mode="json") for host in hosts],
-                indent=2,
-            )
-            + "\n"
-        )
+        sys.stdout.write(json.dumps([dataclasses.asdict(host) for host in hosts], indent=2) + "\n")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("host", "address", "agent", "version", "faults"):
@@ -132,9 +128,8 @@ def lab_break(host: str, fault: str, folder: Path | None) -> None:
 
 def _lab() -> ModuleType:
     try:
-        from upkeep.lab import lab  # noqa: PLC0415 - an extra dependency of the lab alone
+        return importlib.import_module("upkeep.lab.lab")
     except ModuleNotFoundError as error:
         raise BadInput(
             f"the lab needs the package {error.name}", remedy="install upkeep[lab], or `make setup` in the checkout"
         ) from error
-    return lab

@@ -95,7 +95,7 @@ def show_status(run_id: str, *, as_json: bool) -> int:
     state = "is running" if alive else "has no controller any more: its process is gone"
     console.print(f"run {detail.id} ({detail.runbook}, started {detail.started_at:%Y-%m-%d %H:%M:%S} UTC) {state}")
     table = _table("host", "outcome", "last step", "the host's own journal")
-    for name in sorted(detail.record_hosts):
+    for name in sorted(host.name for host in detail.record.targets):
         row = detail.hosts.get(name)
         journal = journals.get(name, "")
         said = _journal_text(journal, detail.id) if isinstance(journal, Journal) else journal

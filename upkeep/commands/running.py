@@ -73,7 +73,6 @@ def print_refusal(runbook: str, error: UpkeepError) -> None:
 def _judged(runbook: str, request: RunRequest, *, confirm: bool) -> RunRequest:
     """The request with its run id, after everything that can be known without touching a host was judged."""
     from tasks.prepare_run import prepare  # noqa: PLC0415 - the runbooks are on the path only now
-
     from upkeep.wiring import site  # noqa: PLC0415 - opens nothing until a command needs it
 
     record = prepare(site(), runbook, request).record

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|sec|seconds?|m|min|minutes?|h|hours?|d|days?)\s*$")
+_LONGEST_SECONDS = 3660 * 86400
+_LARGEST_BYTES = 1 << 60
 _UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*$")
 _MODE = re.compile(r"^0?[0-7]{3,4}$")
@@ -24,8 +26,8 @@ class Document(BaseModel):
 def _duration(value: Any) -> Any:  # noqa: ANN401 - whatever YAML held
     if isinstance(value, str) and (match := _DURATION.match(value)):
         unit = match[2] if match[2] == "ms" else match[2][0]
-        return timedelta(seconds=float(match[1]) * _UNIT_SECONDS[unit])
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = float(match[1]) * _UNIT_SECONDS[unit]
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _LONGEST_SECONDS:
         return timedelta(seconds=value)
     if isinstance(value, timedelta):
         return value
@@ -35,8 +37,8 @@ def _duration(value: Any) -> Any:  # noqa: ANN401 - whatever YAML held
 
 def _size(value: Any) -> Any:  # noqa: ANN401 - whatever YAML held
     if isinstance(value, str) and (match := _SIZE.match(value)):
-        return int(float(match[1]) * 1024 ** " KMGT".index(match[2] or " "))
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        value = int(min(float(match[1]), _LARGEST_BYTES) * 1024 ** " KMGT".index(match[2] or " "))
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_BYTES:
         return value
     message = "is not a size; write 512M or 2G (powers of 1024)"
     raise ValueError(message)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import shlex
 import stat
 from collections.abc import Iterator
@@ -106,11 +105,6 @@ def agent_keys() -> Iterator[tuple[paramiko.PKey, ...]]:
         yield tuple(agent.get_keys())
     finally:
         agent.close()
-
-
-def agent_socket() -> str:
-    """Where the agent listens; empty without one."""
-    return os.environ.get("SSH_AUTH_SOCK", "")
 
 
 @functools.lru_cache(maxsize=256)

@@ -26,11 +26,18 @@ async def serve(path: Path, handle: Handler) -> asyncio.Server:
         writer.write(encoded(await handle(request.decode("utf-8", "surrogateescape").split("\0"))))
         writer.close()
 
+    return await asyncio.start_unix_server(answer, sock=_bound(path))
+
+
+def _bound(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = Path.cwd()
     os.chdir(path.parent)
-    Path(path.name).unlink(missing_ok=True)
-    server = await asyncio.start_unix_server(answer, path.name)
-    Path(path.name).chmod(0o600)
-    return server
+    listener.bind(path.name)
+    os.chdir(before)
+    path.chmod(0o600)
+    return listener
 
 
 def ask(path: Path, words: list[str], timeout_seconds: float = 60) -> Answer:

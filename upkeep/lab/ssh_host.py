@@ -13,8 +13,8 @@ from pathlib import Path
 import asyncssh
 
 from upkeep.lab.service import signal_group
+from upkeep.lab.spec import USER
 
-USER = "lab"
 CHUNK_BYTES = 128 * 1024
 
 

@@ -114,7 +114,7 @@ class Supervisor:
         """Link the unit to /dev/null; raises UpkeepError where a file of the administrator is in the way."""
         path = self.paths.units / name
         if path.exists() and not self.is_masked(name):
-            message = f"Failed to mask unit: File {path} already exists."
+            message = f"File {path} already exists."
             raise UpkeepError(message)
         self.unmask(name)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self, TypeVar
@@ -139,9 +139,10 @@ class ControlCentreClient:
             raise ServiceError(f"{public(self.url)}: offers no updates (/v1/agent/update answers 404)")
         return offer
 
-    def without_retries(self) -> ControlCentreClient:
-        """The same client asking once only, for callers that ask again anyway."""
-        return ControlCentreClient(self.url, self.ca, self.token, self.limits, Retries(attempts=1))
+    def asking_once(self, within: timedelta) -> ControlCentreClient:
+        """The same client without retries and with questions no longer than `within`, for callers that ask again anyway."""
+        total = min(self.limits.total, max(within, timedelta(seconds=1)))
+        return replace(self, limits=replace(self.limits, total=total), retries=Retries(attempts=1))
 
     def _ask(self, path: str, model: type[Told]) -> Told | None:
         answer = self._answer(path)

@@ -32,7 +32,7 @@ def registration_findings(
 
     The last look counts: a control centre that stops answering makes the findings unknown, never good.
     """
-    asking, started = client.without_retries(), clock()
+    asking, started = client.asking_once(within), clock()
     deadline = started + within.total_seconds()
     while True:
         findings = _look(asking, node, expected_version, words(within))

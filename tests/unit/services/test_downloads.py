@@ -169,7 +169,7 @@ def test_a_trickle_below_the_least_rate_is_given_up(site: Site, tmp_path: Path) 
 
 def test_the_total_time_holds_for_all_attempts_together(site: Site, tmp_path: Path) -> None:
     site.drip("/a.tar.gz", stated_length=len(CONTENT))
-    patience = replace(QUICK, total=timedelta(seconds=0.6), bytes_per_second=1, attempts=50)
+    patience = replace(QUICK, total=timedelta(seconds=0.3), bytes_per_second=1, attempts=50)
     began = time.monotonic()
     with pytest.raises(ArtifactError, match="no complete answer"):
         fetched(wanted(site), tmp_path, patience=patience)

@@ -14,7 +14,7 @@ from upkeep.errors import BadInput, ServiceError
 from upkeep.services.web import Answer, Limits, get, public
 
 QUICK = Limits(
-    connect=timedelta(seconds=0.3), idle=timedelta(seconds=0.3), total=timedelta(seconds=0.6), body_bytes=1000
+    connect=timedelta(seconds=0.2), idle=timedelta(seconds=0.2), total=timedelta(seconds=0.3), body_bytes=1000
 )
 
 

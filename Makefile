@@ -1,0 +1,29 @@
+# One verb, one thing. `make demo` and `make test` set up what they need.
+SHELL := /bin/bash
+PYTEST_FLAGS ?=
+
+.PHONY: demo test check up setup machines-setup format
+
+demo: setup
+	@.venv/bin/upkeep demo
+
+test: setup machines-setup check
+	@tests/run $(PYTEST_FLAGS)
+
+check: setup
+	@.venv/bin/ruff check --quiet . && .venv/bin/ruff format --quiet --check . && echo "ruff: clean"
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
+	@.venv/bin/shellcheck -s sh $$(git ls-files '*.sh') && echo "shellcheck: clean"
+
+up: setup
+	@.venv/bin/upkeep up
+
+setup:
+	@./setup.sh
+
+machines-setup:
+	@./setup.sh machines
+
+format: setup
+	@.venv/bin/ruff check --quiet --fix . ; .venv/bin/ruff format --quiet .

@@ -1,0 +1,71 @@
+# Answers to the controller, and files that a power cut leaves either old or new, never half.
+
+now() { date +%s; }
+
+pause() { sleep 0.2 2>/dev/null || sleep 1; }
+
+digest() { sha256sum | cut -d ' ' -f 1; }
+
+# The SHA-256 of a file, nothing when it cannot be read.
+hash_of() { { sha256sum <"$1" | cut -d ' ' -f 1; } 2>/dev/null; }
+
+size_of() { stat -c %s -- "$1" 2>/dev/null || echo 0; }
+
+offers() { "$1" --help 2>&1 | grep -q -e "$2"; }
+
+# Old and small systems lack a flag or two; asked once per writing script.
+know_tools() {
+	can_mv_t=no can_sync_f=no
+	! offers mv '-[a-z]*T' || can_mv_t=yes
+	! offers sync '-[a-z]*f' || can_sync_f=yes
+}
+
+say() {
+	case $2 in
+	*[[:cntrl:]]*) printf '%s=%s\n' "$1" "$(printf '%s' "$2" | tr '\001-\037\177' ' ')" ;;
+	*) printf '%s=%s\n' "$1" "$2" ;;
+	esac
+}
+
+# Ends the script with its one result: an outcome the controller knows how to read.
+finish() {
+	say result "$1"
+	[ $# -lt 2 ] || say message "$2"
+	echo end=ok
+	exit 0
+}
+
+# The value of a key in a file of key=value lines.
+field() { sed -n "s/^$2=//p" "$1" 2>/dev/null | head -n 1; }
+
+sync_tree() {
+	if [ "$can_sync_f" = yes ]; then sync -f "$1"; else sync; fi
+}
+
+# rename(2): the new name replaces what was there, and never moves into a directory that a link points to.
+replace() {
+	if [ "$can_mv_t" = yes ]; then
+		mv -f -T -- "$1" "$2"
+	elif [ -d "$2" ]; then
+		return 1
+	else
+		mv -f -- "$1" "$2"
+	fi
+}
+
+# Standard input becomes the file, all of it or not at all.
+put() {
+	(umask 077 && cat >"$1.new") && sync "$1.new" && replace "$1.new" "$1" && sync "${1%/*}"
+}
+
+# A symbolic link replaces what has that name, in one step.
+put_link() {
+	rm -f -- "$2.upkeep-new" && ln -s -- "$1" "$2.upkeep-new" && replace "$2.upkeep-new" "$2" && sync "${2%/*}"
+}
+
+# A file takes the name of another: a second name for it, or a copy on another file system.
+put_file() {
+	rm -f -- "$2.upkeep-new"
+	ln -- "$1" "$2.upkeep-new" 2>/dev/null || cp -p -- "$1" "$2.upkeep-new" || return 1
+	sync "$2.upkeep-new" && replace "$2.upkeep-new" "$2" && sync "${2%/*}"
+}

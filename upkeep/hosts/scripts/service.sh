@@ -1,0 +1,45 @@
+# The agent's unit. What systemctl prints goes to a file: a service that inherits a pipe would keep this script waiting.
+
+ctl() {
+	timeout -k 5 "$START_TIMEOUT" systemctl "$@" </dev/null 9>&-
+}
+
+ctl_logged() {
+	ctl "$@" >>"$U/systemctl.log" 2>&1
+}
+
+service_show() {
+	ctl show "$UNIT" -p LoadState -p ActiveState -p SubState -p Result -p NRestarts -p MainPID -p UnitFileState -p FragmentPath -p DropInPaths 2>/dev/null
+}
+
+service_state() { ctl is-active "$UNIT" 2>/dev/null; }
+
+wait_active() {
+	give_up=$(($(now) + START_TIMEOUT))
+	while :; do
+		case $(service_state) in
+		active) return 0 ;;
+		failed | inactive) return 1 ;;
+		esac
+		[ "$(now)" -lt "$give_up" ] || return 1
+		pause
+	done
+}
+
+# Starts the unit anew and waits until it is active.
+service_restart() {
+	: >"$U/systemctl.log"
+	ctl_logged reset-failed "$UNIT"
+	ctl_logged restart "$UNIT" && wait_active
+}
+
+service_stop() {
+	: >"$U/systemctl.log"
+	ctl_logged stop "$UNIT"
+}
+
+# Why the unit is not active, in one line.
+service_evidence() {
+	service_show | grep -e '^ActiveState=' -e '^SubState=' -e '^Result=' -e '^NRestarts=' | tr '\n' ' '
+	tail -c 600 "$U/systemctl.log" 2>/dev/null
+}

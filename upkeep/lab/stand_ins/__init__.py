@@ -1,0 +1,1 @@
+"""Programs that lab hosts have in place of the real ones."""

@@ -1,0 +1,1 @@
+"""Agent profiles that come with Upkeep; one YAML file each."""
