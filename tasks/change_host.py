@@ -93,6 +93,7 @@ def _verify(session: RunSession, work: HostWork, stage: str, before: tuple[Findi
             known_before = {finding.key for finding in before}
             regress = worse[0].key in known_before
             raise GotWorse(name, worse, FailureClass.REGRESS if regress else FailureClass.VERIFY)
+        session.remember_well(name, after)
 
 
 def _commit(session: RunSession, work: HostWork, order: Order, stage: str) -> HostResult:

@@ -31,7 +31,13 @@ def order_of(session: RunSession, *, from_version: str = "", machine: str = "", 
         artifact_size_bytes=archive.artifact.size_bytes if archive else 0,
         lease=lease_of(record.plan),
         dead_man=record.plan.dead_man,
+        with_state=is_one_way(session),
     )
+
+
+def is_one_way(session: RunSession) -> bool:
+    """Whether the release changes the agent's data in a way that only the backup can undo."""
+    return session.record.release is not None and session.record.release.data_change == "one-way"
 
 
 def lease_of(plan: Plan) -> timedelta:

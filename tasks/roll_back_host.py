@@ -8,7 +8,7 @@ from datetime import timedelta
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.lock_host import locked, order_of
+from tasks.lock_host import is_one_way, locked, order_of
 from tasks.session import HostWork, RunSession
 from upkeep.domain.change import HostOutcome, HostResult, Journal, JournalState, Step
 from upkeep.domain.failure import FailureClass
@@ -53,11 +53,10 @@ def put_back(
     A rollback that fails is an outcome of its own, with both causes: the host is quarantined.
     """
     name = work.host.name
-    one_way = session.record.release is not None and session.record.release.data_change == "one-way"
     try:
         with session.step(name, Step.ROLLBACK, stage=stage) as step:
             step.reason = reason
-            journal = work.change.roll_back(order, reason, with_state=one_way)
+            journal = work.change.roll_back(order, reason, with_state=is_one_way(session), of_run=session.record.of_run)
             findings = watch_healthy(
                 work.transport, work.profile, session.record.plan, expected_version=journal.from_version, become=True
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from pydantic import BaseModel, Field
 
@@ -15,7 +16,7 @@ from upkeep.domain.version import Version
 from upkeep.lab.membership import Heartbeat, Membership, NotAuthentic, Registration
 
 DEFAULT_FIGURES = {"error_pct": 0.2, "replication_lag_seconds": 0.5, "service_up": 1.0}
-NOT_FOUND, UNAUTHORISED, BAD_REQUEST, SILENT = 404, 401, 400, 503
+NOT_FOUND, UNAUTHORISED, BAD_REQUEST, UNPROCESSABLE, SILENT = 404, 401, 400, 422, 503
 
 
 class Figure(BaseModel):
@@ -71,7 +72,15 @@ def control_centre_app(membership: Membership, releases: Path, figures: dict[str
 
 
 def _bare(title: str) -> FastAPI:
-    return FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.exception_handler(RequestValidationError)
+    async def not_understood(_: Request, error: RequestValidationError) -> JSONResponse:
+        # FastAPI's own answer repeats the body and fails on one that is not UTF-8.
+        problems = [{"loc": problem["loc"], "msg": problem["msg"]} for problem in error.errors()]
+        return JSONResponse({"detail": problems}, UNPROCESSABLE)
+
+    return app
 
 
 def _known(table: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - whatever the table holds

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import struct
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 
 CHUNK_BYTES = 256 * 1024
+log = logging.getLogger(__name__)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -68,6 +70,7 @@ class Door:
             writer.close()
             return
         self._visits[task] = writer
+        log.info("%s port %d: a connection, the network is %s", self.address, self.port, self.network.value)
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             await self._flowing.wait()

@@ -59,7 +59,7 @@ def inject(files: HostPaths, fault: str, *, from_version: str) -> None:
     """Change the host's files as the fault wants and write it down; one fault of the agent replaces another.
 
     Raises:
-        BadInput: there is no such fault.
+        BadInput: there is no such fault, or another one stands in its way.
     """
     if fault not in FAULTS:
         raise BadInput("no such fault", found=fault, allowed=", ".join(FAULTS))
@@ -106,12 +106,23 @@ def _put_back(path: Path, files: HostPaths) -> None:
 
 def _mask(files: HostPaths) -> None:
     unit = files.units / UNIT
-    shutil.move(unit, files.aside / UNIT)
+    shutil.move(unit, _masked_unit(files))
     unit.symlink_to("/dev/null")
+
+
+def _unmask(files: HostPaths) -> None:
+    (files.units / UNIT).unlink(missing_ok=True)
+    shutil.move(_masked_unit(files), files.units / UNIT)
+
+
+def _masked_unit(files: HostPaths) -> Path:
+    return files.aside / f"{UNIT}.masked"
 
 
 def _edit_unit(files: HostPaths) -> None:
     unit = files.units / UNIT
+    if unit.is_symlink():
+        raise BadInput("a masked unit has no file to edit", found=unit)
     _keep_aside(unit, files)
     unit.write_text(unit.read_text("utf-8").replace("RestartSec=500ms", "RestartSec=2s"), encoding="utf-8")
 
@@ -139,7 +150,7 @@ _UNDO: dict[str, Callable[[HostPaths], None]] = {
     "disk-full": lambda files: (files.bin / "df").unlink(missing_ok=True),
     "inodes-full": lambda files: (files.bin / "df").unlink(missing_ok=True),
     "clock-ahead": lambda files: (files.bin / "date").unlink(missing_ok=True),
-    "masked": lambda files: _put_back(files.units / UNIT, files),
+    "masked": _unmask,
     "unit-edited": lambda files: _put_back(files.units / UNIT, files),
     "permission-drift": lambda files: files.config.chmod(CONFIG_MODE),
     "config-edited": lambda files: _put_back(files.config, files),

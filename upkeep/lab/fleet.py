@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -29,6 +30,7 @@ from upkeep.lab.systemctl import Answer, systemctl
 
 STARTS_AT_ONCE = 6
 UNKNOWN = 64
+log = logging.getLogger(__name__)
 
 
 class Fleet:
@@ -98,8 +100,9 @@ class Fleet:
         return Answer()
 
     async def _stop(self, _: list[str]) -> Answer:
+        """Begin to stop; the answer is the id of the process to wait for."""
         self.stopping.set()
-        return Answer()
+        return Answer(0, str(os.getpid()))
 
     def _serve_web(self, app: FastAPI, port: int, **tls: str) -> None:
         listener = socket.create_server((LOOPBACK, port), backlog=512)
@@ -111,6 +114,12 @@ class Fleet:
     def _keep(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
+        task.add_done_callback(_say_why_it_failed)
+
+
+def _say_why_it_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("%s", error, exc_info=error)
 
 
 class _Server(uvicorn.Server):
@@ -148,6 +157,8 @@ async def run(directory: Path, ready: int | None) -> None:
 
 def main() -> None:
     """The command line."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("upkeep.lab").setLevel(logging.INFO)
     ready = int(sys.argv[2]) if len(sys.argv) > 2 else None  # noqa: PLR2004 - the second argument
     asyncio.run(run(Path(sys.argv[1]).resolve(), ready))
 

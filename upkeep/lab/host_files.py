@@ -77,11 +77,17 @@ def unit_text(files: HostPaths) -> str:
     """The agent's unit file."""
     return (
         "[Unit]\nDescription=MCP MS-720 agent\nStartLimitIntervalSec=30\nStartLimitBurst=4\n\n"
-        f"[Service]\nType=exec\nExecStart={files.binary} run --config {files.config}\n"
+        f"[Service]\nType=exec\nExecStart={_quoted(files.binary)} run --config {_quoted(files.config)}\n"
         f"WorkingDirectory={files.state}\n"
         "Restart=on-failure\nRestartSec=500ms\nTimeoutStopSec=5s\n\n"
         "[Install]\nWantedBy=multi-user.target\n"
     )
+
+
+def _quoted(path: Path) -> str:
+    """As unit files want it: in double quotes."""
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def write_stand_ins(paths: LabPaths, files: HostPaths) -> None:

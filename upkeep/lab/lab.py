@@ -21,7 +21,7 @@ from upkeep.lab.control_socket import ask
 from upkeep.lab.faults import AGENT_FAULTS, FAULTS, NETWORK_FAULTS, faults_of, inject, undo_all
 from upkeep.lab.host_files import install_host
 from upkeep.lab.layout import UNIT, LabPaths, default_directory
-from upkeep.lab.processes import end_marked
+from upkeep.lab.processes import await_end, end_marked
 from upkeep.lab.releases import VARIANTS, build_release, load_private_key
 from upkeep.lab.site_files import write_site
 from upkeep.lab.spec import LOOPBACK, MOST_HOSTS, HostSpec, LabSpec, new_spec, read_spec
@@ -32,7 +32,7 @@ __all__ = ["FAULTS", "HostStatus", "Lab", "LabStatus"]
 
 RELEASE_LIFETIME = timedelta(days=365)
 START_SECONDS, START_SECONDS_PER_HOST = 30, 1
-STOP_SECONDS = 30
+STOP_MS = 30_000
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Lab:
         if spec is None:
             return
         if self.running:
-            ask(self.paths.socket, ["", "stop"])
+            await_end(int(ask(self.paths.socket, ["", "stop"]).stdout), STOP_MS)
         end_marked(spec.id)
         self.paths.socket.unlink(missing_ok=True)
 

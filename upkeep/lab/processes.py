@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 SWEEPS = 20
@@ -41,16 +42,32 @@ def _carries(pid: int, mark: bytes) -> bool:
         return False
 
 
+def await_end(pid: int, timeout_ms: int = LONGEST_WAIT_MS) -> bool:
+    """Wait for the end of a process that need not be a child; whether it has ended."""
+    with contextlib.suppress(ProcessLookupError), _process(pid) as descriptor:
+        return _ended(descriptor, timeout_ms)
+    return True
+
+
 def _end(pid: int, mark: bytes) -> int:
     """Kill one process; the mark is looked at again once the id cannot pass to another process."""
-    with contextlib.suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(pid)
-        try:
-            if _carries(pid, mark):
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-                waiting = select.poll()
-                waiting.register(descriptor, select.POLLIN)
-                return 1 if waiting.poll(LONGEST_WAIT_MS) else 0
-        finally:
-            os.close(descriptor)
+    with contextlib.suppress(ProcessLookupError), _process(pid) as descriptor:
+        if _carries(pid, mark):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            return int(_ended(descriptor, LONGEST_WAIT_MS))
     return 0
+
+
+@contextlib.contextmanager
+def _process(pid: int) -> Iterator[int]:
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _ended(descriptor: int, timeout_ms: int) -> bool:
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(timeout_ms))

@@ -1,5 +1,6 @@
 # One full, verified backup: configuration, secrets, state, the binary, and what systemd says of the unit.
 # Lists hold one entry a line, fields between tabs, the name last; a line break in a name is written as \001.
+# shellcheck disable=SC2015,SC2034,SC2153,SC2154 # one library in several files; in 'a && b || finish', finish is meant for both
 
 TAB=$(printf '\t')
 
@@ -8,7 +9,7 @@ binary_look() {
 	if [ -L "$BINARY" ]; then
 		b_form=link b_link=$(readlink -- "$BINARY")
 	elif [ -f "$BINARY" ]; then
-		b_form=file
+		b_form='file'
 	elif [ -e "$BINARY" ]; then
 		b_form=other
 	fi
@@ -33,9 +34,9 @@ roots() {
 
 # $1 roots, $2 output: kind, type, mode, owner, size, mtime, inode, name.
 list_tree() {
-	: >"$2.raw"
-	: >"$2.err"
-	whole=yes
+	list=$2 whole=yes
+	: >"$list.raw"
+	: >"$list.err"
 	while IFS=$TAB read -r kind root; do
 		[ -e "$root" ] || [ -L "$root" ] || continue
 		set --
@@ -45,12 +46,13 @@ list_tree() {
 		(cd / && find ".$root" "$@" -type d -printf "$kind\\t%y\\t%m\\t%U:%G\\t0\\t0\\t%i\\t%p\\0" -o \
 			-printf "$kind\\t%y\\t%m\\t%U:%G\\t%s\\t%T@\\t%i\\t%p\\0") >>"$list.raw" 2>>"$list.err" || whole=no
 	done <"$1"
-	[ "$(tr -cd '\001' <"$list.raw" | wc -c)" -eq 0 ] || finish backup-failed "a file name holds the control character \\001: $(tr '\0' '\n' <"$list.raw" | grep "$(printf '\001')" | cut -f 8- | head -n 1)"
+	[ "$(tr -cd '\001' <"$list.raw" | wc -c)" -eq 0 ] ||
+		finish backup-failed "a file name holds a control character: $(tr '\0' '\n' <"$list.raw" | grep "$(printf '\001')" | cut -f 8- | head -n 1)"
 	tr '\0\n' '\n\001' <"$list.raw" | sort -t "$TAB" -k 8 -u >"$list"
 	[ "$whole" = yes ]
 }
 
-only() { grep "^[a-z]*$TAB[$1]$TAB" "$2"; }
+only() { grep "^[a-z]*${TAB}[$1]$TAB" "$2"; }
 
 names0() { cut -f "$1"- | tr '\n\001' '\0\n'; }
 
@@ -80,7 +82,7 @@ hashes_in() {
 }
 
 agrees() {
-	grep "^[^$TAB]*$TAB[a-z]*${TAB}f$TAB" "$2" | cut -f 1 >"$3.wanted"
+	grep "^[^$TAB]*${TAB}[a-z]*${TAB}f$TAB" "$2" | cut -f 1 >"$3.wanted"
 	hashes_in "$1" "$3.err" >"$3.found"
 	cmp -s "$3.wanted" "$3.found"
 }
@@ -112,7 +114,7 @@ changed_name() {
 service_snapshot() {
 	ctl show "$UNIT" >"$1/service.show" 2>/dev/null
 	mkdir -p "$1/unit"
-	for file in $(sed -n 's/^FragmentPath=//p; s/^DropInPaths=//p' "$1/service.show"); do
+	sed -n 's/^FragmentPath=//p; s/^DropInPaths=//p' "$1/service.show" | tr ' ' '\n' | while IFS= read -r file; do
 		[ ! -f "$file" ] || cp -p -- "$file" "$1/unit/" || return 1
 	done
 }

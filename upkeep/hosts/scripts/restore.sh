@@ -1,4 +1,5 @@
 # Putting back what a backup holds; safe to repeat, and safe to be cut anywhere and begun again.
+# shellcheck disable=SC2015,SC2034,SC2153,SC2154 # one library in several files; in 'a && b || finish', finish is meant for both
 
 backup_intact() {
 	[ -n "$j_backup" ] && [ -f "$j_backup/verified" ] && [ "$(hash_of "$j_backup/archive.tar.gz")" = "$(field "$j_backup/verified" sha256)" ]
@@ -79,7 +80,7 @@ restore_binary() {
 		form=$(field "$before" form) link=$(field "$before" link) target=$(field "$before" target) sha256=$(field "$before" sha256)
 	else
 		form=link link=$j_from_target target=$j_from_target sha256=''
-		case $j_from_target in '') form=missing ;; *-adopted/*) form=file ;; esac
+		case $j_from_target in '') form='missing' ;; *-adopted/*) form='file' ;; esac
 	fi
 	case $form in
 	link)

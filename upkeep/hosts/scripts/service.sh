@@ -1,4 +1,5 @@
 # The agent's unit. What systemctl prints goes to a file: a service that inherits a pipe would keep this script waiting.
+# shellcheck disable=SC2015,SC2034,SC2153,SC2154 # one library in several files; in 'a && b || finish', finish is meant for both
 
 ctl() {
 	timeout -k 5 "$START_TIMEOUT" systemctl "$@" </dev/null 9>&-

@@ -1,0 +1,93 @@
+"""Figures before and after a change: read on the host, compared with the host's own baseline (U10)."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from upkeep.domain.finding import Finding, Verdict
+from upkeep.domain.profile import AgentProfile, Metric
+from upkeep.hosts.checks.agent import GET
+from upkeep.hosts.checks.platform import with_words
+from upkeep.hosts.question import Answer, Question, bounded, unknown
+
+
+def metric(wanted: Metric) -> Question:
+    """What is the figure now, and is it within its own limit?"""
+    check = f"metric.{wanted.id}"
+
+    def judge(answer: Answer) -> Finding:
+        match = re.search(wanted.pattern, answer.text) if answer.exit_code == 0 else None
+        value = _number(match[1]) if match and match.groups() else None
+        if value is None:
+            return unknown(check, "", f"{wanted.id} cannot be read", evidence=answer.text)
+        good = wanted.at_most is None or value <= wanted.at_most
+        limit = "" if wanted.at_most is None else f", at most {wanted.at_most:g} is accepted"
+        return Finding(
+            check=check,
+            verdict=Verdict.PASS if good else Verdict.FAIL,
+            reason=f"{wanted.id} is {value:g} {wanted.unit}".strip() + limit,
+            remedy="" if good else "look what changed; the plan or profile sets the limit",
+            value=value,
+            unit=wanted.unit,
+        )
+
+    script = shlex.join(wanted.command) if wanted.command else with_words(GET, wanted.url)
+    return Question(check, script, judge, slow=not wanted.command)
+
+
+def compared(profile: AgentProfile, before: Sequence[Finding], after: Sequence[Finding]) -> list[Finding]:
+    """The findings after a change, with every figure that got worse than its limit allows turned into a fail."""
+    limits = {f"metric.{m.id}": m for m in profile.metrics if m.worse_by_pct is not None}
+    earlier = {finding.key: finding for finding in before}
+    return [_against(finding, earlier.get(finding.key), limits.get(finding.check)) for finding in after]
+
+
+def _against(now: Finding, before: Finding | None, limit: Metric | None) -> Finding:
+    if limit is None or limit.worse_by_pct is None or before is None or not before.value or now.value is None:
+        return now
+    change_pct = 100 * (now.value - before.value) / before.value
+    worse_pct = change_pct if limit.higher_is_worse else -change_pct
+    if worse_pct <= limit.worse_by_pct:
+        return now
+    reason = f"{limit.id} went from {before.value:g} to {now.value:g} {now.unit}".strip()
+    return now.model_copy(
+        update={
+            "verdict": Verdict.FAIL,
+            "reason": bounded(f"{reason}: {worse_pct:.0f} % worse, at most {limit.worse_by_pct:g} % is accepted"),
+            "remedy": "look what changed; the profile sets the limit",
+        },
+    )
+
+
+@dataclass(frozen=True)
+class BeforeAfter:
+    """One row of a before/after table."""
+
+    metric: str
+    before: float | None
+    after: float | None
+    unit: str
+    verdict: Verdict
+
+    @property
+    def change_pct(self) -> float | None:
+        """Change in per cent; None without two figures or from zero."""
+        return 100 * (self.after - self.before) / self.before if self.before and self.after is not None else None
+
+
+def before_after(before: Sequence[Finding], after: Sequence[Finding]) -> list[BeforeAfter]:
+    """Every figure that was read after the change, beside the one before it."""
+    earlier = {finding.key: finding.value for finding in before}
+    return [BeforeAfter(f.key, earlier.get(f.key), f.value, f.unit, f.verdict) for f in after if f.value is not None]
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -1,0 +1,121 @@
+"""Room and mounts: is there space and are there inodes for old, new and backup, and may programs run where they will lie?"""
+
+from __future__ import annotations
+
+from upkeep.domain.finding import Finding, Verdict
+from upkeep.domain.profile import AgentProfile
+from upkeep.hosts.checks.platform import NEAREST, mebibytes, with_words
+from upkeep.hosts.question import Answer, Question, bounded, unknown
+
+UNPACKED = 3
+"""An archive takes about three times its size: itself, unpacked, and once more while it is moved."""
+
+
+def questions(profile: AgentProfile, artifact_size_bytes: int) -> list[Question]:
+    """For each folder that a change writes to: space, inodes, not read-only; where programs lie, not noexec."""
+    needed = {
+        profile.paths.releases: UNPACKED * artifact_size_bytes + profile.needs.disk,
+        profile.paths.upkeep: artifact_size_bytes + profile.needs.disk,
+    }
+    folders = dict.fromkeys([*needed, *profile.paths.config, _parent(profile.paths.binary)])
+    asked: list[Question] = []
+    for folder in folders:
+        asked.append(_mount(folder, runs_programs=folder == profile.paths.releases))
+        if folder in needed:
+            asked += [_space(folder, needed[folder]), _inodes(folder, profile.needs.inodes)]
+    return asked
+
+
+def _parent(path: str) -> str:
+    return path.rsplit("/", 1)[0] or "/"
+
+
+def _space(folder: str, needed: int) -> Question:
+    def judge(answer: Answer) -> Finding:
+        available = _column(answer.text, 3)
+        if available is None:
+            return unknown("host.disk.free", folder, "df cannot be read", evidence=answer.text)
+        good = available * 1024 >= needed
+        return Finding(
+            check="host.disk.free",
+            subject=folder,
+            verdict=Verdict.PASS if good else Verdict.FAIL,
+            reason=f"{mebibytes(available * 1024)} free for {folder}, {mebibytes(needed)} are needed for old, new and backup",
+            evidence="" if good else bounded(answer.text),
+            remedy="" if good else "free space on that file system, then `upkeep retry`",
+            value=float(available * 1024),
+            unit="bytes",
+        )
+
+    return Question("host.disk.free", with_words(NEAREST + 'df -Pk "$d" | tail -n 1', folder), judge, folder)
+
+
+def _inodes(folder: str, needed: int) -> Question:
+    def judge(answer: Answer) -> Finding:
+        total, available = _column(answer.text, 1), _column(answer.text, 3)
+        if total == 0:
+            return Finding(
+                check="host.disk.inodes",
+                subject=folder,
+                verdict=Verdict.PASS,
+                reason="this file system does not count inodes",
+            )
+        if available is None:
+            return unknown("host.disk.inodes", folder, "df -i cannot be read", evidence=answer.text)
+        good = available >= needed
+        return Finding(
+            check="host.disk.inodes",
+            subject=folder,
+            verdict=Verdict.PASS if good else Verdict.FAIL,
+            reason=f"{available} inodes free for {folder}, {needed} are needed",
+            remedy="" if good else "remove files on that file system, then `upkeep retry`",
+            value=float(available),
+        )
+
+    return Question("host.disk.inodes", with_words(NEAREST + 'df -Pi "$d" | tail -n 1', folder), judge, folder)
+
+
+_OPTIONS = 3
+"""Their place in a line of /proc/mounts."""
+
+
+def _mount(folder: str, *, runs_programs: bool) -> Question:
+    def judge(answer: Answer) -> list[Finding]:
+        fields = answer.text.split()
+        options = fields[_OPTIONS].split(",") if len(fields) > _OPTIONS else None
+        if options is None:
+            return [unknown("host.mount.writable", folder, "the mount cannot be read", evidence=answer.text)]
+        writable = "ro" not in options
+        findings = [
+            Finding(
+                check="host.mount.writable",
+                subject=folder,
+                verdict=Verdict.PASS if writable else Verdict.FAIL,
+                reason=f"{folder} lies on a file system mounted {'read-write' if writable else 'read-only'}",
+                evidence="" if writable else bounded(answer.text),
+                remedy="" if writable else "find out why (dmesg: disk errors?) and mount it read-write",
+            ),
+        ]
+        if runs_programs:
+            runs = "noexec" not in options
+            findings.append(
+                Finding(
+                    check="host.mount.exec",
+                    subject=folder,
+                    verdict=Verdict.PASS if runs else Verdict.FAIL,
+                    reason=f"programs {'may' if runs else 'may not'} run from {folder}",
+                    remedy="" if runs else "mount it without noexec, or set paths.releases to another folder",
+                ),
+            )
+        return findings
+
+    # the longest mount point that is a prefix of the folder; df knows it
+    script = (
+        NEAREST + 'm=$(df -P "$d" | tail -n 1 | tr -s " " | cut -d" " -f6-); grep -F " $m " /proc/mounts | tail -n 1'
+    )
+    return Question("host.mount.writable", with_words(script, folder), judge, folder)
+
+
+def _column(text: str, number: int) -> int | None:
+    words = text.split()
+    return int(words[number]) if len(words) > number and words[number].isdigit() else None

@@ -1,0 +1,117 @@
+"""Scripts for one host: quoted settings, the shell library, and the call of one phase."""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from upkeep.domain.profile import AgentProfile
+from upkeep.domain.template import fill
+from upkeep.errors import BadInput
+
+_FILES = (
+    "durable",
+    "journal",
+    "lock",
+    "service",
+    "backup",
+    "restore",
+    "release",
+    "guard",
+    "switch",
+    "inspect",
+    "prune",
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CANDIDATE = "\0candidate\0"
+_CONFIG_CHECK_SECONDS = 60
+_MUTEX_SECONDS = 30
+_TEXT_LIMIT = 500
+
+Settings = Mapping[str, str | int]
+
+
+@functools.cache
+def library() -> str:
+    """The shell library that every script carries."""
+    folder = importlib.resources.files("upkeep.hosts") / "scripts"
+    return "".join((folder / f"{name}.sh").read_text(encoding="utf-8") for name in _FILES)
+
+
+@functools.cache
+def _quoted_library() -> str:
+    return shlex.quote(library())
+
+
+def script(settings: Settings, phase: str) -> str:
+    """A whole script: the settings, the library, and one phase of it."""
+    quoted = shlex.quote(assignments(settings))
+    return f'SETTINGS={quoted}\nLIBRARY={_quoted_library()}\neval "$SETTINGS"\neval "$LIBRARY"\nphase_{phase}\n'
+
+
+def assignments(settings: Settings) -> str:
+    """Settings as shell assignments, one a line, every value quoted."""
+    return "\n".join(f"{name}={shlex.quote(str(value))}" for name, value in settings.items())
+
+
+def one_line(text: str) -> str:
+    """Text for a `key=value` line: control characters become spaces, the length is bounded."""
+    return _CONTROL.sub(" ", text).strip()[:_TEXT_LIMIT]
+
+
+def profile_settings(profile: AgentProfile) -> Settings:
+    """What every phase must know of the agent.
+
+    Raises:
+        BadInput: a path cannot be used.
+    """
+    paths, upkeep = profile.paths, _path(profile.paths.upkeep)
+    guard_script = f"{upkeep}/incoming/guard.sh"
+    return {
+        "AGENT": profile.name,
+        "UNIT": profile.service.unit,
+        "GUARD": profile.service.guard,
+        "GUARD_UNIT": f"upkeep-guard-{profile.name}",
+        "GUARD_SCRIPT": _for_systemd(guard_script),
+        "START_TIMEOUT": max(1, round(profile.service.start_timeout.total_seconds())),
+        "BINARY": _path(paths.binary),
+        "RELEASES": _path(paths.releases),
+        "CONFIG": _lines(paths.config),
+        "SECRETS": _lines(paths.secrets),
+        "STATE": _lines(paths.state),
+        "U": upkeep,
+        "MEMBER": profile.installer.binary_member.removeprefix("./"),
+        "CONFIG_CHECK": config_check(profile.installer.config_check),
+        "MUTEX_WAIT": _MUTEX_SECONDS,
+    }
+
+
+def config_check(command: tuple[str, ...]) -> str:
+    """The command that judges the configuration, as shell text in which $CANDIDATE is the new binary; empty without one."""
+    if not command:
+        return ""
+    words = [
+        shlex.quote(fill(word, {"candidate": _CANDIDATE})).replace(_CANDIDATE, "'\"$CANDIDATE\"'") for word in command
+    ]
+    return f"timeout -k 5 {_CONFIG_CHECK_SECONDS} {' '.join(words)}"
+
+
+def _lines(paths: tuple[str, ...]) -> str:
+    return "\n".join(_path(path) for path in paths)
+
+
+def _path(text: str) -> str:
+    path = str(PurePosixPath("/", text.lstrip("/")))
+    if path == "/" or not text.startswith("/") or _CONTROL.search(path):
+        raise BadInput("a path of the profile cannot be used", found=text, allowed="an absolute path below /")
+    return path
+
+
+def _for_systemd(path: str) -> str:
+    """A path as one word of a unit file."""
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"'

@@ -1,0 +1,159 @@
+"""Questions to a host: all of a phase travel as one script in one round trip, and each answer is read on its own.
+
+Nothing is written on the host. What cannot be read is an `unknown` finding, never an error and never a pass.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import secrets
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from upkeep.domain.finding import Finding, Verdict
+from upkeep.hosts.transport import Limits, Reply, Transport
+
+ANSWER_BYTES = 65_536
+_TIMED_OUT = {124, 137}
+_MISSING = 127
+
+# Answers travel as base64 in lines shorter than PIPE_BUF: questions asked at once cannot cut each other's lines.
+_ASKING = r"""
+ask() {
+    { exit_code=$( { { timeout -k 2 "$2" sh -c "$3" </dev/null 2>&1 3>&-; echo $? >&3; } | { head -c @BYTES@; cat >/dev/null; } >&4; } 3>&1 )
+      printf '\n%s' "$exit_code" >&4; } 4>&1 | base64 | tr -d '\n' | fold -w 3000 | {
+        part=0
+        while IFS= read -r text || [ -n "$text" ]; do
+            printf '%s:%s:%s:%s\n' @NONCE@ "$1" "$part" "$text"
+            part=$((part + 1))
+        done
+        printf '%s:%s:end:%s\n' @NONCE@ "$1" "$part"
+    }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a question's script printed (both streams, bounded) and its exit code."""
+
+    exit_code: int
+    text: str
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the question ran into its time limit."""
+        return self.exit_code in _TIMED_OUT
+
+    @property
+    def missing(self) -> bool:
+        """Whether the program asked for is not on the host."""
+        return self.exit_code == _MISSING
+
+
+Judge = Callable[[Answer], "Finding | Sequence[Finding]"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing to find out: a script fragment and how to judge what it prints. `slow` ones are asked side by side."""
+
+    check: str
+    script: str
+    judge: Judge
+    subject: str = ""
+    timeout: timedelta = timedelta(seconds=10)
+    slow: bool = False
+
+
+def ask(transport: Transport, questions: Sequence[Question], *, become: bool = True) -> list[Finding]:
+    """Ask everything in one round trip; findings come in the order of the questions.
+
+    Raises:
+        HostError: the host could not be asked at all.
+    """
+    nonce = secrets.token_hex(8)
+    reply = transport.run(script_of(questions, nonce), become=become, limits=limits_of(questions))
+    answers = read_answers(reply, nonce)
+    return [
+        finding for number, question in enumerate(questions) for finding in judged(question, answers.get(number), reply)
+    ]
+
+
+def script_of(questions: Sequence[Question], nonce: str) -> str:
+    """The script that asks all questions."""
+    lines = [_ASKING.replace("@NONCE@", nonce).replace("@BYTES@", str(ANSWER_BYTES))]
+    for number, question in enumerate(questions):
+        call = f"ask {number} {question.timeout.total_seconds():g} {shlex.quote(question.script)}"
+        lines.append(f"{call} &" if question.slow else call)
+    return "\n".join([*lines, "wait", ""])
+
+
+def limits_of(questions: Iterable[Question]) -> Limits:
+    """Time for all of them: the quick ones one after the other, the slow ones together."""
+    quick = sum((q.timeout for q in questions if not q.slow), timedelta())
+    slow = max((q.timeout for q in questions if q.slow), default=timedelta())
+    total = quick + slow + timedelta(seconds=30)
+    return Limits(total=total, idle=total, output_bytes=8 << 20)
+
+
+def read_answers(reply: Reply, nonce: str) -> dict[int, Answer]:
+    """Every answer that arrived whole, by the question's number."""
+    parts: dict[int, dict[int, str]] = {}
+    complete: dict[int, int] = {}
+    for match in re.finditer(rf"{nonce}:(\d+):(\d+|end):([A-Za-z0-9+/=]*)", reply.text):
+        number = int(match[1])
+        if match[2] == "end":
+            complete[number] = int(match[3] or 0)
+        else:
+            parts.setdefault(number, {})[int(match[2])] = match[3]
+    answers = {}
+    for number, count in complete.items():
+        pieces = parts.get(number, {})
+        if len(pieces) == count and (answer := _decoded("".join(pieces[part] for part in sorted(pieces)))):
+            answers[number] = answer
+    return answers
+
+
+def judged(question: Question, answer: Answer | None, reply: Reply) -> Sequence[Finding]:
+    """The findings of one question; `unknown` where there is no answer or it ran out of time."""
+    if answer is None:
+        return [unknown(question.check, question.subject, "no answer came back", evidence=reply.stderr)]
+    if answer.timed_out:
+        reason = f"no answer within {question.timeout.total_seconds():g} s"
+        return [unknown(question.check, question.subject, reason, evidence=answer.text)]
+    findings = question.judge(answer)
+    return [findings] if isinstance(findings, Finding) else findings
+
+
+def unknown(
+    check: str,
+    subject: str,
+    reason: str,
+    *,
+    evidence: str = "",
+    remedy: str = "ask again; look at the host if it stays so",
+) -> Finding:
+    """A finding that says nothing is known."""
+    return Finding(
+        check=check, subject=subject, verdict=Verdict.UNKNOWN, reason=reason, evidence=bounded(evidence), remedy=remedy
+    )
+
+
+def bounded(text: str, limit: int = 600) -> str:
+    """Evidence of at most `limit` characters."""
+    stripped = text.strip()
+    return stripped if len(stripped) <= limit else f"{stripped[: limit - 1]}…"
+
+
+def _decoded(text: str) -> Answer | None:
+    try:
+        raw = base64.b64decode(text, validate=True).decode("utf-8", "replace")
+    except binascii.Error:
+        return None
+    body, newline, code = raw.replace("\r\n", "\n").rpartition("\n")
+    return Answer(int(code), body) if newline and code.strip().isdigit() else None

@@ -1,0 +1,148 @@
+# The dead-man switch: puts the host back by itself unless the change is committed in time.
+# On systemd a timer that a reboot starts anew, and a unit at boot for a switch cut in the middle; elsewhere a process of its own session.
+# shellcheck disable=SC2015,SC2034,SC2153,SC2154 # one library in several files; in 'a && b || finish', finish is meant for both
+
+UNITS=/etc/systemd/system
+
+guard_kind() {
+	if [ "$GUARD" = auto ]; then
+		if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ]; then echo systemd; else echo process; fi
+	else
+		echo "$GUARD"
+	fi
+}
+
+boot_id() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo unknown; }
+
+# When a process was started, in ticks since boot: with its id it means this process and never another.
+started() {
+	{ IFS= read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+	# shellcheck disable=SC2086 # fields after the command's name
+	set -- ${stat##*) }
+	[ "$1" != Z ] && echo "${20}"
+}
+
+guard_alive() {
+	g_pid=$(field "$U/guard" pid)
+	[ -n "$g_pid" ] && [ "$(field "$U/guard" boot)" = "$(boot_id)" ] && [ "$(started "$g_pid")" = "$(field "$U/guard" started)" ]
+}
+
+guard_armed() {
+	[ -f "$U/guard" ] || return 1
+	case $(field "$U/guard" kind) in
+	systemd) [ "$(ctl is-active "$GUARD_UNIT.timer" 2>/dev/null)" = active ] ;;
+	*) guard_alive ;;
+	esac
+}
+
+guard_write() {
+	{
+		say kind "$1"
+		say run "$RUN"
+		say deadline "$j_guard_deadline"
+		say boot "$(boot_id)"
+		say pid "$2"
+		say started "$3"
+	} | put "$U/guard" || finish failed "the dead-man switch in $U cannot be written"
+}
+
+guard_arm() {
+	printf '%s\n' "$SETTINGS" "$LIBRARY" "guard_main \"\$1\"" | put "$U/incoming/guard.sh" || finish failed "the dead-man switch in $U cannot be written"
+	if [ "$(guard_kind)" = systemd ]; then arm_units; else arm_process; fi
+}
+
+arm_process() {
+	old=''
+	! guard_alive || old=$g_pid
+	if command -v setsid >/dev/null; then
+		setsid /bin/sh "$U/incoming/guard.sh" process >>"$U/guard.log" 2>&1 </dev/null 8>&- 9>&- &
+	else
+		(trap '' HUP && exec /bin/sh "$U/incoming/guard.sh" process) >>"$U/guard.log" 2>&1 </dev/null 8>&- 9>&- &
+	fi
+	new=$!
+	since=$(started "$new") || finish guard-failed "the dead-man switch did not stay alive: $(tail -n 1 "$U/guard.log")"
+	guard_write process "$new" "$since"
+	[ -z "$old" ] || stop_process "$old"
+}
+
+# The guard and the sleep it waits in.
+stop_process() { kill -TERM -- "-$1" 2>/dev/null || kill -TERM "$1" 2>/dev/null; }
+
+unit_text() {
+	case $1 in
+	timer)
+		printf '[Unit]\nDescription=Upkeep: puts %s back unless run %s is committed in time\n' "$AGENT" "$RUN"
+		printf '[Timer]\nOnActiveSec=%ss\nAccuracySec=1s\nUnit=%s.service\n[Install]\nWantedBy=timers.target\n' "$DEAD_MAN" "$GUARD_UNIT"
+		;;
+	service)
+		printf '[Unit]\nDescription=Upkeep: puts %s back, run %s was not committed in time\nRequiresMountsFor=%s\n' "$AGENT" "$RUN" "$GUARD_SCRIPT"
+		printf '[Service]\nType=oneshot\nExecStart=/bin/sh %s timer\n' "$GUARD_SCRIPT"
+		;;
+	boot)
+		printf '[Unit]\nDescription=Upkeep: puts %s back if run %s was cut in the middle of its switch\n' "$AGENT" "$RUN"
+		printf 'Before=%s\nRequiresMountsFor=%s\n[Service]\nType=oneshot\nExecStart=/bin/sh %s boot\nTimeoutStartSec=600\n' "$UNIT" "$GUARD_SCRIPT" "$GUARD_SCRIPT"
+		printf '[Install]\nWantedBy=multi-user.target\n'
+		;;
+	esac
+}
+
+arm_units() {
+	guard_write systemd '' ''
+	unit_text timer | put "$UNITS/$GUARD_UNIT.timer" && unit_text service | put "$UNITS/$GUARD_UNIT.service" &&
+		unit_text boot | put "$UNITS/$GUARD_UNIT-boot.service" || finish guard-failed "$UNITS cannot be written"
+	: >"$U/systemctl.log"
+	ctl_logged daemon-reload && ctl_logged enable "$GUARD_UNIT.timer" "$GUARD_UNIT-boot.service" &&
+		ctl_logged restart "$GUARD_UNIT.timer" && guard_armed || finish guard-failed "$(tail -c 400 "$U/systemctl.log")"
+	sync_tree "$UNITS"
+}
+
+guard_disarm() {
+	if [ -e "$UNITS/$GUARD_UNIT.timer" ] && [ "$(guard_kind)" = systemd ]; then
+		ctl_logged disable "$GUARD_UNIT.timer" "$GUARD_UNIT-boot.service"
+		ctl_logged --no-block stop "$GUARD_UNIT.timer"
+		rm -f "$UNITS/$GUARD_UNIT.timer" "$UNITS/$GUARD_UNIT.service" "$UNITS/$GUARD_UNIT-boot.service"
+		ctl_logged daemon-reload
+	fi
+	if guard_alive && [ "$g_pid" != "$$" ]; then stop_process "$g_pid"; fi
+	rm -f "$U/guard" && sync "$U"
+}
+
+# One look at the journal, and the rollback if it is due. Never after a commit, never twice, never for another run.
+guard_once() {
+	ACTOR=guard
+	open_writer
+	case $j_run:$j_state in
+	"$RUN:armed" | "$RUN:rolling-back") ;;
+	"$RUN:switched") [ "$1" != boot ] || finish idle ;;
+	"$RUN:"* | *:none | *:committed | *:rolled-back)
+		guard_disarm
+		finish idle
+		;;
+	*) finish idle ;;
+	esac
+	case $j_state:$1 in
+	armed:boot) why="the host restarted in the middle of the switch" ;;
+	rolling-back:*) why="an unfinished rollback was finished by the guard" ;;
+	*) why="no commit within $DEAD_MAN s" ;;
+	esac
+	undo guard "$why" "$1"
+	! lock_read || [ "$l_run" != "$RUN" ] || drop_lock
+	finish ok
+}
+
+guard_main() {
+	LC_ALL=C PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin
+	export LC_ALL PATH
+	umask 022
+	cd /
+	[ "$1" != process ] || sleep "$DEAD_MAN"
+	tries=1
+	while [ "$tries" -le 5 ]; do
+		answer=$(guard_once "$1")
+		printf '%s\n' "$answer"
+		case $answer in *result=ok* | *result=idle*) exit 0 ;; esac
+		sleep $((tries * 10))
+		tries=$((tries + 1))
+	done
+	exit 1
+}

@@ -1,0 +1,41 @@
+# What is on the host, without writing anything there.
+# shellcheck disable=SC2015,SC2034,SC2153,SC2154 # one library in several files; in 'a && b || finish', finish is meant for both
+
+tell_binary() {
+	binary_look
+	say binary.form "$b_form"
+	say binary.link "$b_link"
+	say binary.target "$b_target"
+	say binary.sha256 "$b_sha256"
+}
+
+tell_guard() {
+	[ -f "$U/guard" ] || return
+	say guard.kind "$(field "$U/guard" kind)"
+	say guard.run "$(field "$U/guard" run)"
+	say guard.deadline "$(field "$U/guard" deadline)"
+	if guard_armed; then say guard.armed yes; else say guard.armed no; fi
+}
+
+phase_inspect() {
+	say now "$(now)"
+	say boot_id "$(boot_id)"
+	if journal_unreadable; then
+		journal_rebuild
+		j_state=corrupt j_reason="the journal is unreadable; known from $rebuilt_from"
+	elif [ ! -e "$U/journal" ]; then
+		journal_clear
+	fi
+	tell_journal
+	! lock_read || tell_lock
+	tell_binary
+	for place in "$RELEASES"/*/.upkeep-release; do
+		[ ! -f "$place" ] || say release "$(basename "${place%/.upkeep-release}")"
+	done
+	for place in "$U"/backups/*/verified; do
+		[ ! -f "$place" ] || say backup "$(basename "${place%/verified}")"
+	done
+	service_show | sed -n 's/^[A-Za-z]*=/service.&/p'
+	tell_guard
+	finish ok
+}

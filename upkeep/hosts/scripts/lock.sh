@@ -1,0 +1,95 @@
+# One host belongs to one run at a time; the fence rises with every new holder, so that an old one can no longer write.
+# shellcheck disable=SC2015,SC2034,SC2153,SC2154 # one library in several files; in 'a && b || finish', finish is meant for both
+
+lock_read() {
+	[ -f "$U/lock" ] || return 1
+	l_run=$(field "$U/lock" run) l_owner=$(field "$U/lock" owner) l_reason=$(field "$U/lock" reason)
+	l_since=$(field "$U/lock" since) l_until=$(field "$U/lock" until) l_fence=$(field "$U/lock" fence)
+	for number in "$l_since" "$l_until" "$l_fence"; do
+		case $number in '' | *[!0-9]*) return 1 ;; esac
+	done
+	[ -n "$l_run" ]
+}
+
+lock_text() {
+	say run "$l_run"
+	say owner "$l_owner"
+	say reason "$l_reason"
+	say since "$l_since"
+	say until "$l_until"
+	say fence "$l_fence"
+}
+
+tell_lock() { lock_text | sed 's/^/lock./'; }
+
+lock_write() { lock_text | put "$U/lock" || finish failed "the lock in $U cannot be written"; }
+
+# One writer at a time, controller or guard; then the journal as it is now.
+open_writer() {
+	know_tools
+	mkdir -p -- "$U" "$U/backups" "$U/incoming" && chmod 0700 "$U" "$U/backups" "$U/incoming" || finish failed "$U cannot be made"
+	exec 9>>"$U/mutex"
+	flock -w "$MUTEX_WAIT" 9 || finish busy "another script has been writing in $U for $MUTEX_WAIT s"
+	journal_open
+}
+
+# Only the run that holds the lock, with its present fence, may go on.
+own_lock() {
+	lock_read || finish lock-lost "no run holds the lock of this host"
+	[ "$l_run" = "$RUN" ] && [ "$l_fence" = "$FENCE" ] && return
+	tell_lock
+	finish locked
+}
+
+next_fence() {
+	highest=$(cat "$U/fence" 2>/dev/null)
+	case $highest in '' | *[!0-9]*) highest=0 ;; esac
+	for fence in "$j_fence" "$1"; do
+		[ "$fence" -le "$highest" ] || highest=$fence
+	done
+	echo $((highest + 1))
+}
+
+phase_take_lock() {
+	open_writer
+	time=$(now) held=no again=no
+	! lock_read || held=yes
+	if [ "$held" = yes ] && [ "$TAKE_OVER" = no ]; then
+		if [ "$l_run" = "$RUN" ]; then
+			again=yes
+		elif [ "$l_until" -gt "$time" ]; then
+			tell_lock
+			finish locked
+		fi
+	fi
+	if [ "$again" = no ]; then
+		[ "$held" = yes ] || l_fence=0
+		l_fence=$(next_fence "$l_fence") l_since=$time
+		echo "$l_fence" | put "$U/fence" || finish failed "$U/fence cannot be written"
+	fi
+	l_run=$RUN l_owner=$OWNER l_reason=$REASON l_until=$((time + LEASE))
+	lock_write
+	say fence "$l_fence"
+	finish ok
+}
+
+phase_extend_lock() {
+	open_writer
+	own_lock
+	l_until=$(($(now) + LEASE))
+	lock_write
+	finish ok
+}
+
+drop_lock() {
+	rm -f -- "$U/lock" && sync "$U" || finish failed "the lock in $U cannot be removed"
+}
+
+phase_release_lock() {
+	[ -e "$U/lock" ] || finish ok
+	open_writer
+	lock_read || finish ok
+	own_lock
+	drop_lock
+	finish ok
+}

@@ -1,0 +1,152 @@
+# From the old version to the new with one rename(2), and back.
+# shellcheck disable=SC2015,SC2034,SC2153,SC2154 # one library in several files; in 'a && b || finish', finish is meant for both
+
+# What runs is still what was backed up.
+undrifted() {
+	binary_look
+	before=$j_backup/upkeep-backup/before
+	[ "$b_form" = "$(field "$before" form)" ] && [ "$b_link" = "$(field "$before" link)" ] && [ "$b_sha256" = "$(field "$before" sha256)" ]
+}
+
+# A plain file gets a second name among the releases, so that it can be put back exactly.
+adopt() {
+	[ "$b_form" = file ] || return 0
+	[ "$(hash_of "$j_from_target")" != "$b_sha256" ] || return 0
+	(umask 022 && mkdir -p "${j_from_target%/*}") && put_file "$BINARY" "$j_from_target" && sync "$RELEASES" &&
+		{ say archive '' && say member "${BINARY##*/}" && say sha256 "$b_sha256"; } >"${j_from_target%/*}/.upkeep-release" ||
+		finish failed "the old binary cannot be kept aside in $RELEASES"
+}
+
+switch_link() {
+	if [ "$(readlink -- "$BINARY")" = "$j_to_target" ]; then
+		journal_write switched "$REASON" controller
+		guard_arm
+		return
+	fi
+	undrifted || finish drifted "$BINARY was changed by hand since it was backed up"
+	adopt
+	rm -f "$j_backup/restored" "$j_backup/restarted" "$j_backup/with-state"
+	journal_write armed "$REASON" controller
+	guard_arm
+	journal_write switched "$REASON" controller
+	put_link "$j_to_target" "$BINARY" && sync_tree "${BINARY%/*}" || finish failed "$BINARY cannot be switched"
+}
+
+phase_switch() {
+	open_writer
+	own_lock
+	[ "$j_run" = "$RUN" ] || finish not-staged
+	case $j_state in
+	staged | armed | switched) ;;
+	*) tell_journal && finish "not-staged" ;;
+	esac
+	[ "$(field "$j_backup/candidate" target)" = "$j_to_target" ] && [ -n "$j_to_target" ] &&
+		[ "$(hash_of "$j_to_target")" = "$(field "$j_backup/candidate" sha256)" ] ||
+		finish mismatch "the unpacked binary is not the one that was checked"
+	backup_intact || finish backup-damaged "the backup on the host is gone or changed"
+	j_fence=$FENCE j_guard_deadline=$(($(now) + DEAD_MAN))
+	switch_link
+	if [ ! -e "$j_backup/restarted" ] || [ "$(service_state)" != active ]; then
+		service_restart || finish not-started "$(service_evidence)"
+		echo yes | put "$j_backup/restarted" || finish failed "$j_backup cannot be written"
+	fi
+	finish ok
+}
+
+phase_commit() {
+	open_writer
+	case $j_run:$j_state in
+	"$RUN:switched" | "$RUN:committed") ;;
+	*) tell_journal && finish not-switched ;;
+	esac
+	own_lock
+	[ "$(readlink -- "$BINARY")" = "$j_to_target" ] && [ "$(hash_of "$j_to_target")" = "$(field "$j_backup/candidate" sha256)" ] ||
+		finish drifted "$BINARY is not the new version any more"
+	j_guard_deadline=0 j_fence=$FENCE
+	[ "$j_state" = committed ] || journal_write committed "$REASON" controller
+	guard_disarm
+	rm -f -- "$(parcel)"
+	tell_journal
+	finish ok
+}
+
+# $1 actor, $2 reason, $3 how: boot lets systemd start the agent afterwards, which waits for this very script.
+undo() {
+	note=''
+	if [ ! -e "$j_backup/restored" ]; then
+		if ! backup_intact; then
+			[ "$1" = guard ] || finish backup-damaged "the backup on the host is gone or changed"
+			note='; the configuration was not restored: the backup on the host is gone or changed'
+		fi
+		journal_write rolling-back "$2" "$1"
+		[ "$WITH_STATE" = no ] || [ ! -d "$j_backup" ] || echo yes | put "$j_backup/with-state" || finish failed "$j_backup cannot be written"
+		[ "$3" = boot ] || service_stop
+		[ -n "$note" ] || restore_files "$(kinds_to_restore)" || finish failed "configuration or state cannot be restored"
+		restore_binary || finish failed "the old binary cannot be restored"
+		sync_restored
+		[ ! -d "$j_backup" ] || echo yes | put "$j_backup/restored" || finish failed "$j_backup cannot be written"
+	fi
+	undo_service "$1" "$2$note" "$3"
+	j_guard_deadline=0
+	journal_write rolled-back "$2$note" "$1"
+	guard_disarm
+}
+
+kinds_to_restore() {
+	if [ "$WITH_STATE" = yes ] || [ -e "$j_backup/with-state" ]; then echo 'config\|state'; else echo config; fi
+}
+
+sync_restored() {
+	sync_tree "${BINARY%/*}"
+	[ ! -f "$j_backup/upkeep-backup/roots" ] || cut -f 2 "$j_backup/upkeep-backup/roots" | while IFS= read -r root; do
+		[ ! -e "$root" ] || sync_tree "$root"
+	done
+}
+
+# The service is left as it was before the change: running, or not.
+undo_service() {
+	was=$(field "$j_backup/upkeep-backup/before" active)
+	case $was:$3 in
+	inactive:*) ;;
+	*:boot) ctl_logged --no-block start "$UNIT" ;;
+	failed:*) service_restart ;;
+	*)
+		service_restart && return
+		evidence=$(service_evidence)
+		journal_write rolling-back "$2; the old version does not start: $evidence" "$1"
+		finish not-started "$evidence"
+		;;
+	esac
+}
+
+# The change to undo: the journal's own, or an earlier run's if the host has not moved on since.
+find_change() {
+	[ -n "$OF_RUN" ] && [ "$j_run" != "$OF_RUN" ] || return 0
+	if unfinished; then
+		tell_journal
+		finish unfinished
+	fi
+	journal_read "$U/backups/$OF_RUN/journal" || finish nothing "no change of run $OF_RUN is recorded on this host"
+	[ "$j_state" != committed ] || [ "$(readlink -- "$BINARY")" = "$j_to_target" ] || finish moved-on "this host no longer runs what run $OF_RUN installed"
+}
+
+phase_roll_back() {
+	open_writer
+	find_change
+	case $j_state in
+	rolled-back)
+		guard_disarm
+		tell_journal
+		finish ok
+		;;
+	none) finish nothing "no change is recorded on this host" ;;
+	esac
+	own_lock
+	j_fence=$FENCE
+	case $j_state in
+	prepared | staged) journal_write rolled-back "$WHY (nothing was switched)" controller ;;
+	*) undo controller "$WHY" wait ;;
+	esac
+	tell_journal
+	finish ok
+}
