@@ -10,14 +10,14 @@ from tasks.check_host import look
 from tasks.collect import result_of
 from tasks.deliver_release import deliver
 from tasks.lock_host import locked, order_of
-from tasks.roll_back_host import put_back, wait_for_host
+from tasks.roll_back_host import NO_CONTACT, put_back, wait_for_host
 from tasks.session import HostWork, RunSession
 from upkeep.domain.change import HostOutcome, HostResult, Step
 from upkeep.domain.facts import HostFacts
 from upkeep.domain.failure import FailureClass
 from upkeep.domain.finding import Finding, blockers, regressions
 from upkeep.domain.orders import Changed
-from upkeep.errors import CommandFailed, StepFailed, Unreachable
+from upkeep.errors import CommandFailed, StepFailed
 from upkeep.hosts.host_change import Order
 from upkeep.hosts.verification import baseline, watch_healthy
 
@@ -44,11 +44,13 @@ def _transaction(session: RunSession, work: HostWork, facts: HostFacts, stage: s
             _verify(session, work, stage, before)
             return _commit(session, work, order, stage)
         except StepFailed as error:
-            if isinstance(error.cause, Unreachable):
+            if isinstance(error.cause, NO_CONTACT):
                 return wait_for_host(session, work, order, error, stage=stage)
             failed = result_of(error)
             failure_class = error.cause.failure_class if isinstance(error.cause, GotWorse) else failed.failure_class
-            return put_back(session, work, order, reason=failed.reason, failure_class=failure_class, stage=stage)
+            return put_back(
+                session, work, order, reason=failed.reason, failure_class=failure_class, stage=stage, guarded=True
+            )
 
 
 class GotWorse(CommandFailed):

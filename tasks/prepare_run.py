@@ -21,7 +21,8 @@ from upkeep.domain.profile import AgentProfile, Trust
 from upkeep.domain.record import Actor, RunRecord, RunRequest
 from upkeep.domain.release import Artifact
 from upkeep.domain.selector import Selector
-from upkeep.errors import BadInput, Refused
+from upkeep.domain.stages import Candidate, plan_stages
+from upkeep.errors import BadInput, ChecksumMismatch, Refused, UntrustedRelease
 from upkeep.hosts.ssh_target import SshTarget
 from upkeep.process import this_process
 from upkeep.services.archives import inspect
@@ -53,6 +54,8 @@ def prepare(site: Site, runbook: str, request: RunRequest, *, with_archives: boo
     inventory = {host.name: host for host in subject.inventory}
     for host in subject.hosts:
         site.profile_for(subject.profile, host)
+    if not request.of_run:
+        plan_stages(subject.plan, [Candidate(host, cohort="") for host in subject.hosts])
     targets = site.targets(subject.hosts, inventory)
     trusted = _release(site, subject)
     archives = _archives(site, subject.profile, subject.plan, trusted) if with_archives else ()
@@ -181,7 +184,10 @@ def _trust(subject: _Subject) -> tuple[Trust, Path]:
 def _archives(site: Site, profile: AgentProfile, plan: Plan, trusted: TrustedRelease) -> tuple[Archive, ...]:
     found = []
     for artifact in trusted.release.artifacts:
-        path = fetch_artifact(trusted, artifact, site.settings.cache)
+        try:
+            path = fetch_artifact(trusted, artifact, site.settings.cache)
+        except ChecksumMismatch as error:
+            raise UntrustedRelease(str(error)) from error
         inspect(path, profile.installer.binary_member)
         found.append(Archive(artifact, path, pull_url(trusted, artifact, plan)))
     return tuple(found)
@@ -214,7 +220,7 @@ def _record(runbook: str, request: RunRequest, subject: _Subject, trusted: Trust
         reason=request.reason,
         ticket=request.ticket,
         dry_run=request.dry_run,
-        of_run=request.of_run,
+        of_run=subject.earlier.record.id if subject.earlier else "",
         plan=subject.plan,
         plan_dir=str(subject.plan_dir),
         plan_hash=fingerprint(

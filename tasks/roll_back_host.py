@@ -14,12 +14,15 @@ from upkeep.domain.change import HostOutcome, HostResult, Journal, JournalState,
 from upkeep.domain.failure import FailureClass
 from upkeep.domain.finding import blockers
 from upkeep.domain.orders import Changed
-from upkeep.errors import CommandFailed, HostError, StepFailed, UpkeepError
+from upkeep.errors import CommandFailed, CommandTimeout, HostError, StepFailed, Unreachable, UpkeepError
 from upkeep.hosts.host_change import Order
 from upkeep.hosts.verification import watch_healthy
 
 RECONNECT_EVERY = timedelta(seconds=5)
 GUARD_MARGIN = timedelta(seconds=60)
+
+NO_CONTACT = (Unreachable, CommandTimeout)
+"""What ends a step when the host cannot be talked to any more; what is true then, only the host knows."""
 
 
 @task(name="undo host", task_run_name="undo {host}", cache_policy=NO_CACHE)
@@ -47,10 +50,12 @@ def put_back(
     reason: str,
     failure_class: FailureClass | None,
     stage: str,
+    guarded: bool = False,
 ) -> HostResult:
     """Restore binary and configuration (and data a one-way release changed), then verify as after an upgrade.
 
-    A rollback that fails is an outcome of its own, with both causes: the host is quarantined.
+    A rollback that fails is an outcome of its own, with both causes: the host is quarantined. While the dead-man switch is armed
+    (`guarded`) a lost contact is no failure yet: the host is waited for.
     """
     name = work.host.name
     try:
@@ -69,6 +74,8 @@ def put_back(
                     remedy=bad[0].remedy,
                 )
     except StepFailed as error:
+        if guarded and isinstance(error.cause, NO_CONTACT):
+            return wait_for_host(session, work, order, error, stage=stage)
         return _quarantined(name, reason, error)
     return HostResult(
         outcome=HostOutcome.ROLLED_BACK,
@@ -81,7 +88,7 @@ def put_back(
 
 
 def wait_for_host(session: RunSession, work: HostWork, order: Order, error: StepFailed, *, stage: str) -> HostResult:
-    """Contact was lost after the switch: wait until the host's own dead-man switch must have acted, and ask what it did."""
+    """Contact was lost after the switch: wait until the host answers or its dead-man switch must have acted, and ask what is true."""
     deadline = time.monotonic() + (order.dead_man + GUARD_MARGIN).total_seconds()
     reason = f"contact lost after the switch ({error.cause})"
     with session.step(work.host.name, Step.WATCH, stage=stage) as step:
@@ -121,6 +128,6 @@ def _quarantined(host: str, reason: str, error: UpkeepError) -> HostResult:
     return HostResult(
         outcome=HostOutcome.FAILED,
         failure_class=FailureClass.ROLLBACK,
-        reason=f"the change failed ({reason}) and so did its rollback ({error})",
+        reason=f"{reason}; and the rollback failed as well: {error}",
         remedy=f"quarantined: repair {host} by hand from its backup, then `upkeep retry`",
     )

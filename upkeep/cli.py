@@ -96,7 +96,11 @@ def retry(run_id: RunId, *, hosts: Hosts = "", reason: Reason = "", yes: Yes = F
     from upkeep.domain.record import RunRequest  # noqa: PLC0415
 
     request = RunRequest(of_run=run_id, hosts=hosts, reason=reason or f"retry of run {run_id}", source="cli")
-    _run(lambda: running.run_runbook("maintenance", request, as_json=as_json, yes=yes), "maintenance", as_json=as_json)
+    _run(
+        lambda: running.run_runbook(running.runbook_of(run_id), request, as_json=as_json, yes=yes),
+        "retry",
+        as_json=as_json,
+    )
 
 
 @app.command()

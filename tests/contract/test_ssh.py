@@ -99,11 +99,11 @@ def test_a_connection_lost_under_a_script_is_an_error_and_the_script_is_not_run_
 ) -> None:
     server = start_sshd()
     transport = connect(server.target())
-    script = f"echo run >>{tmp_path}/runs; echo begun; sleep 600"
+    script = f"echo run >>{tmp_path}/runs; echo $$ >{tmp_path}/pid; echo begun; exec sleep 600"
     with pytest.raises(Unreachable, match="broke while the script ran"):
         transport.run(script, sink=lambda _: server.cut())
     assert (tmp_path / "runs").read_text() == "run\n"
-    assert transport.run("echo back").text == "back\n"
+    assert transport.run(f"kill $(cat {tmp_path}/pid); echo back").text == "back\n"
 
 
 def test_a_host_that_freezes_under_a_script_runs_into_the_limit_and_holds_up_nobody(

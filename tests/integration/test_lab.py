@@ -35,10 +35,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         / "a rather long name, with blanks, because people's folders have such names"
         / "lab"
     )
-    made.up(hosts=3)
-    mark = made.spec.id
-    yield made
-    made.remove()
+    try:
+        made.up(hosts=3)
+        mark = made.spec.id
+        yield made
+    finally:
+        made.remove()
     assert marked(mark) == []
     assert not made.directory.exists()
 
@@ -410,6 +412,14 @@ def test_what_a_killed_fleet_process_left_behind_is_ended_and_the_lab_comes_up_a
     lab.down()
     lab.remove()
     assert (lab.status(), lab.directory.exists()) == ((), False)
+
+
+def test_a_lab_whose_folder_is_deleted_ends_by_itself(tmp_path: Path) -> None:
+    lab = Lab(tmp_path / "lab")
+    lab.up(hosts=1)
+    mark = lab.spec.id
+    shutil.rmtree(lab.directory)
+    eventually(lambda: marked(mark) == [])
 
 
 def test_a_folder_that_is_no_lab_is_left_alone(tmp_path: Path) -> None:

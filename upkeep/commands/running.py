@@ -16,7 +16,7 @@ from upkeep.console.report import show_report
 from upkeep.console.screen import screen
 from upkeep.domain.change import RunOutcome
 from upkeep.domain.record import Actor, RunReport, RunRequest
-from upkeep.errors import BadInput, UpkeepError
+from upkeep.errors import BadInput, Refused, UpkeepError
 from upkeep.project import prefect_settings, put_on_path
 
 RUNBOOKS = ("maintenance", "pre_update_check", "backup", "staged_upgrade", "verification", "rollback")
@@ -34,6 +34,23 @@ def run_runbook(runbook: str, request: RunRequest, *, as_json: bool = False, yes
     else:
         show_report(screen(), report)
     return report.outcome.exit_code
+
+
+def runbook_of(run_id: str) -> str:
+    """The runbook that an earlier run was of.
+
+    Raises:
+        BadInput: no such run.
+        Refused: it was a rollback, which is done again by its own command.
+    """
+    from upkeep.wiring import site  # noqa: PLC0415 - opens nothing until a command needs it
+
+    detail = site().history.run(run_id)
+    if detail.runbook == "rollback":
+        raise Refused(
+            f"run {detail.id} was a rollback", remedy=f"upkeep rollback {detail.record.of_run}, which is safe to repeat"
+        )
+    return detail.runbook
 
 
 def execute(runbook: str, request: RunRequest, *, as_json: bool = False, yes: bool = True) -> RunReport:

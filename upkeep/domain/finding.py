@@ -54,8 +54,8 @@ def worst(findings: Iterable[Finding]) -> Verdict:
 
 
 def blockers(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The findings that keep a host from being changed, fails first."""
-    return tuple(sorted((f for f in findings if f.blocks), key=lambda f: (-_SEVERITY[f.verdict], f.key)))
+    """The findings that keep a host from being changed, fails first, else in the order they were asked."""
+    return tuple(sorted((f for f in findings if f.blocks), key=lambda f: -_SEVERITY[f.verdict]))
 
 
 def regressions(baseline: Iterable[Finding], now: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -11,8 +11,6 @@ from pathlib import Path
 from upkeep.errors import ServiceError
 from upkeep.lab.systemctl import Answer
 
-LONGEST_REQUEST_BYTES = 64 * 1024
-
 Handler = Callable[[list[str]], Awaitable[Answer]]
 
 
@@ -20,11 +18,11 @@ async def serve(path: Path, handle: Handler) -> asyncio.Server:
     """Answer requests at `path`; the socket is bound from inside its folder, because socket names are short."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = await reader.read(LONGEST_REQUEST_BYTES)
-        while len(request) < LONGEST_REQUEST_BYTES and (more := await reader.read(LONGEST_REQUEST_BYTES)):
-            request += more
-        writer.write(encoded(await handle(request.decode("utf-8", "surrogateescape").split("\0"))))
-        writer.close()
+        try:
+            request = await reader.read()
+            writer.write(encoded(await handle(request.decode("utf-8", "surrogateescape").split("\0"))))
+        finally:
+            writer.close()
 
     return await asyncio.start_unix_server(answer, sock=_bound(path))
 

@@ -29,6 +29,7 @@ from upkeep.lab.spec import LOOPBACK, LabSpec, read_spec
 from upkeep.lab.systemctl import Answer, systemctl
 
 STARTS_AT_ONCE = 6
+LOOK_EVERY_SECONDS = 3
 UNKNOWN = 64
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,10 @@ class Fleet:
         return Answer(1 if missing else 0, " ".join(missing))
 
     async def _open(self, arguments: list[str]) -> Answer:
-        await self.hosts[arguments[0]].open()
+        try:
+            await self.hosts[arguments[0]].open()
+        except OSError as error:
+            return Answer(1, stderr=f"{arguments[0]}: {error}\n")
         return Answer()
 
     async def _stop(self, _: list[str]) -> Answer:
@@ -150,9 +154,16 @@ async def run(directory: Path, ready: int | None) -> None:
     if ready is not None:
         os.write(ready, b"ready\n")
         os.close(ready)
-    await fleet.stopping.wait()
+    await _stopped_or_deleted(fleet)
     control.close()
     await fleet.shut_down()
+
+
+async def _stopped_or_deleted(fleet: Fleet) -> None:
+    """Nobody can take down a lab whose folder is gone, so it ends by itself."""
+    while not fleet.stopping.is_set() and fleet.paths.spec.exists():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(fleet.stopping.wait(), LOOK_EVERY_SECONDS)
 
 
 def main() -> None:

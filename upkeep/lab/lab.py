@@ -9,28 +9,20 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from upkeep.domain.version import Version
 from upkeep.errors import BadInput, ServiceError
-from upkeep.lab.certificates import new_server_identity, private_pem, public_pem, write_private
 from upkeep.lab.control_socket import ask
 from upkeep.lab.faults import AGENT_FAULTS, FAULTS, NETWORK_FAULTS, faults_of, inject, undo_all
-from upkeep.lab.host_files import install_host
+from upkeep.lab.groundwork import lay_out
 from upkeep.lab.layout import UNIT, LabPaths, default_directory
 from upkeep.lab.processes import await_end, end_marked
-from upkeep.lab.releases import VARIANTS, build_release, load_private_key
-from upkeep.lab.site_files import write_site
-from upkeep.lab.spec import LOOPBACK, MOST_HOSTS, HostSpec, LabSpec, new_spec, read_spec
-from upkeep.lab.ssh_keys import new_ssh_key
+from upkeep.lab.spec import MOST_HOSTS, HostSpec, LabSpec, new_spec, read_spec
 from upkeep.lab.systemctl import Answer
 
 __all__ = ["FAULTS", "HostStatus", "Lab", "LabStatus"]
 
-RELEASE_LIFETIME = timedelta(days=365)
 START_SECONDS, START_SECONDS_PER_HOST = 30, 1
 STOP_MS = 30_000
 
@@ -175,7 +167,8 @@ class Lab:
         self.systemctl(host, "daemon-reload")
         if faults & set(NETWORK_FAULTS):
             self._reopen(host)
-        if faults & set(AGENT_FAULTS) or self.systemctl(host, "is-active", UNIT).exit_code:
+        misbehaved = bool(faults & set(AGENT_FAULTS)) and self._runs_target(host)
+        if misbehaved or self.systemctl(host, "is-active", UNIT).exit_code:
             self.systemctl(host, "reset-failed", UNIT)
             self.systemctl(host, "restart", UNIT)
 
@@ -257,44 +250,6 @@ class Lab:
         return known[name]
 
     def _reopen(self, host: str) -> None:
-        ask(self.paths.socket, ["", "open", host])
-
-
-def lay_out(paths: LabPaths, spec: LabSpec) -> None:
-    """Write everything that a lab consists of; its spec comes last."""
-    for folder in (paths.directory, paths.keys, paths.hosts, paths.releases):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    make_keys(paths)
-    make_releases(paths, spec)
-    for host in spec.hosts:
-        install_host(paths, spec, host)
-    write_site(paths, spec)
-    paths.spec.write_text(spec.model_dump_json(indent=2), encoding="utf-8")
-
-
-def make_keys(paths: LabPaths) -> None:
-    """Fresh keys: SSH client, release signing, control centre with its authority."""
-    new_ssh_key(paths.client_key, "upkeep-lab")
-    signing = ec.generate_private_key(ec.SECP256R1())
-    write_private(paths.release_key, private_pem(signing))
-    paths.release_public_key.write_bytes(public_pem(signing))
-    identity = new_server_identity((LOOPBACK,))
-    write_private(paths.server_key, identity.key)
-    paths.server_chain.write_bytes(identity.chain)
-    paths.authority.write_bytes(identity.authority)
-
-
-def make_releases(paths: LabPaths, spec: LabSpec) -> None:
-    """The lab's first version, the version to go to, and that one in every misbehaving variant."""
-    key = load_private_key(paths.release_key)
-    wanted = [(spec.version, ""), (spec.target_version, ""), *((spec.target_version, variant) for variant in VARIANTS)]
-    for version, variant in wanted:
-        folder = paths.releases / (f"{version}-{variant}" if variant else version)
-        expires = datetime.now(UTC) + RELEASE_LIFETIME
-        build_release(folder, version, variant=variant, seq=release_seq(version), expires=expires, key=key)
-
-
-def release_seq(version: str) -> int:
-    """A sequence number that rises with the version: 10402 for 1.4.2."""
-    major, minor, patch = [*Version.parse(version).numbers, 0, 0][:3]
-    return major * 10000 + minor * 100 + patch
+        answer = ask(self.paths.socket, ["", "open", host])
+        if answer.exit_code:
+            raise ServiceError(answer.stderr.strip())

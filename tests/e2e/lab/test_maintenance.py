@@ -11,12 +11,14 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
-from conftest import QUICK, UPKEEP, Controller, documents, outcomes, tree_hash, versions
 
+from tests.e2e.lab.controller import QUICK, UPKEEP, Controller, documents, outcomes, tree_hash, versions
 from upkeep.lab.lab import Lab
 
 
-def test_a_healthy_fleet_goes_to_the_new_version_and_a_second_run_leaves_it_alone(lab: Lab, controller: Controller) -> None:
+def test_a_healthy_fleet_goes_to_the_new_version_and_a_second_run_leaves_it_alone(
+    lab: Lab, controller: Controller
+) -> None:
     code, report = controller.run(lab)
     assert (code, report["outcome"]) == (0, "succeeded"), report
     assert set(outcomes(report).values()) == {"committed"}
@@ -49,9 +51,16 @@ def test_a_host_that_breaks_goes_back_by_itself_and_the_rest_are_committed(lab: 
 
 @pytest.mark.parametrize(
     ("fault", "failure_class"),
-    [("config-rejected", {"apply"}), ("wrong-version", {"verify"}), ("not-registering", {"verify"}), ("error-flood", {"verify", "regress"})],
+    [
+        ("config-rejected", {"apply"}),
+        ("wrong-version", {"verify"}),
+        ("not-registering", {"verify"}),
+        ("error-flood", {"verify", "regress"}),
+    ],
 )
-def test_a_bad_release_stops_in_the_canary_and_no_host_keeps_it(lab: Lab, controller: Controller, fault: str, failure_class: set[str]) -> None:
+def test_a_bad_release_stops_in_the_canary_and_no_host_keeps_it(
+    lab: Lab, controller: Controller, fault: str, failure_class: set[str]
+) -> None:
     for host in ("h1", "h2", "h3", "h4"):
         lab.break_(host, fault)
     code, report = controller.run(lab)
@@ -63,7 +72,9 @@ def test_a_bad_release_stops_in_the_canary_and_no_host_keeps_it(lab: Lab, contro
     assert set(versions(lab).values()) == {"1.4.2"}
 
 
-def test_hosts_that_cannot_be_changed_are_left_out_and_retry_finishes_exactly_those(lab: Lab, controller: Controller) -> None:
+def test_hosts_that_cannot_be_changed_are_left_out_and_retry_finishes_exactly_those(
+    lab: Lab, controller: Controller
+) -> None:
     lab.break_("h2", "disk-full")
     lab.break_("h3", "unreachable")
     code, report = controller.run(lab, settings=(*QUICK, "down_budget_pct=75"))
@@ -115,7 +126,9 @@ def test_a_trigger_that_fires_while_a_stage_is_watched_takes_every_host_back(lab
     assert set(versions(lab).values()) == {"1.4.2"}
 
 
-def test_the_other_runbooks_check_back_up_and_verify_without_changing_the_agent(lab: Lab, controller: Controller) -> None:
+def test_the_other_runbooks_check_back_up_and_verify_without_changing_the_agent(
+    lab: Lab, controller: Controller
+) -> None:
     code, report = controller.run(lab, runbook="pre_update_check")
     assert (code, set(outcomes(report).values())) == (0, {"passed"}), report
     code, report = controller.run(lab, runbook="backup")
@@ -128,10 +141,25 @@ def test_the_other_runbooks_check_back_up_and_verify_without_changing_the_agent(
     assert (code, set(outcomes(report).values())) == (1, {"failed"}), "1.4.2 is not what the plan names"
 
 
-def test_a_controller_killed_between_switch_and_commit_leaves_a_host_that_goes_back_by_itself(lab: Lab, controller: Controller) -> None:
+def test_a_controller_killed_between_switch_and_commit_leaves_a_host_that_goes_back_by_itself(
+    lab: Lab, controller: Controller
+) -> None:
     settings = ("healthy_time=25s", "healthy_deadline=26s", "dead_man=28s", "soak.canary=1s", "soak.other=1s")
-    words = [UPKEEP, "run", "maintenance", *documents(lab), *(part for text in settings for part in ("--set", text)), "--yes"]
-    run = subprocess.Popen(words, env=controller.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    words = [
+        UPKEEP,
+        "run",
+        "maintenance",
+        *documents(lab),
+        *(part for text in settings for part in ("--set", text)),
+        "--yes",
+    ]
+    run = subprocess.Popen(
+        words,
+        env=controller.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     _until(lambda: "1.5.0" in versions(lab).values(), within=timedelta(seconds=120))
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
@@ -156,7 +184,9 @@ def test_the_history_of_a_run_is_kept_and_read_as_json(lab: Lab, controller: Con
     started = datetime.now(UTC)
     _, report = controller.run(lab, "--reason", "nightly", "--ticket", "CHG42")
     listed = json.loads(controller("history", "list", "--json").stdout)
-    assert [(run["id"], run["reason"], run["ticket"], run["outcome"]) for run in listed] == [(report["run"], "nightly", "CHG42", "succeeded")]
+    assert [(run["id"], run["reason"], run["ticket"], run["outcome"]) for run in listed] == [
+        (report["run"], "nightly", "CHG42", "succeeded")
+    ]
     assert datetime.fromisoformat(listed[0]["started_at"]) >= started
     code, again = controller.json("history", "show", report["run"])
     assert (code, again) == (0, report)

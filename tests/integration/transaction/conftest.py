@@ -260,3 +260,9 @@ def until() -> Callable[[Callable[[], bool]], None]:
             time.sleep(0.05)
 
     return wait
+
+
+@pytest.fixture(name="tar_gz")
+def tar_gz_fixture() -> Callable[..., bytes]:
+    """Build an archive of (name, content, mode) or of members as they are."""
+    return tar_gz

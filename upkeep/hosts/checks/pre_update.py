@@ -54,8 +54,10 @@ def pre_update_questions(
     return [
         platform.clock(profile.needs, now),
         platform.tools(),
+        agent.lock(profile.paths.upkeep, run),
         platform.privilege(profile.paths.upkeep),
         platform.architecture(release),
+        service.service(profile.service),
         *(agent.requirement(row) for row in (*profile.compatibility, *release.requires)),
         *storage.questions(profile, artifact_size_bytes),
         platform.memory(profile.needs),
@@ -65,10 +67,8 @@ def pre_update_questions(
         *(network.http(probe) for probe in profile.probes.http),
         *(tls(probe) for probe in profile.probes.tls),
         *(files.file(rule) for rule in profile.files),
-        service.service(profile.service),
         agent.installed(profile.installed_version, release),
         agent.running(profile.running_version),
-        agent.lock(profile.paths.upkeep, run),
     ]
 
 

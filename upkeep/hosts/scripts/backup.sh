@@ -90,22 +90,25 @@ agrees() {
 # One attempt, in the folder $1; fails when anything changed or vanished meanwhile.
 try_backup() {
 	list=$1/list
-	list_tree "$1/upkeep-backup/roots" "$list" || return 1
+	list_tree "$1/upkeep-backup/roots" "$list"
+	cp "$list" "$1/list.first"
+	[ -f "$1/list.attempt" ] || cp "$list" "$1/list.attempt"
+	[ "$whole" = yes ] || return 1
 	manifest_of "$list" >"$1/upkeep-backup/manifest" || return 1
 	only fdl "$list" | names0 8 >"$1/names"
 	# shellcheck disable=SC2086 # attributes are separate words
 	tar -c -S $attributes --numeric-owner --hard-dereference -I 'gzip -1' -f "$1/archive.tar.gz" -C "$1" upkeep-backup \
 		-C / --no-recursion --null --no-unquote -T "$1/names" 2>>"$list.err" || return 1
 	sync "$1/archive.tar.gz"
-	mv -f "$list" "$1/list.first"
 	list_tree "$1/upkeep-backup/roots" "$list" && cmp -s "$1/list.first" "$list" || return 1
 	agrees "$1/archive.tar.gz" "$1/upkeep-backup/manifest" "$1/check"
 }
 
 # What made the last attempt fail: the first name whose line differs, else what tar said.
 changed_name() {
-	[ ! -s "$1/list.first" ] || sort "$1/list.first" >"$1/a"
-	sort "$1/list" >"$1/b" 2>/dev/null
+	sort "$1/list.attempt" >"$1/a"
+	list_tree "$1/upkeep-backup/roots" "$list"
+	sort "$list" >"$1/b"
 	name=$(comm -3 "$1/a" "$1/b" 2>/dev/null | sed "s/^$TAB//" | cut -f 8- | head -n 1)
 	[ -n "$name" ] || name=$(tail -n 3 "$1/list.err" | tr '\n' ' ')
 	printf '%s' "${name#.}"
@@ -163,11 +166,10 @@ make_backup() {
 	attempt=1
 	until try_backup "$1"; do
 		[ "$attempt" -lt 3 ] || finish backup-failed "changed or could not be read in three attempts: $(changed_name "$1")"
-		[ "$attempt" -gt 1 ] || [ ! -s "$1/list.first" ] || cp "$1/list.first" "$1/list.attempt"
 		attempt=$((attempt + 1))
 		pause
 	done
-	if [ -f "$1/list.attempt" ]; then
+	if [ "$attempt" -gt 1 ]; then
 		cut -f 8- "$1/list.attempt" | sort >"$1/a"
 		cut -f 8- "$1/list" | sort >"$1/b"
 		comm -23 "$1/a" "$1/b" >"$1/vanished"

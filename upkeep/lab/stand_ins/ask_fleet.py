@@ -28,6 +28,9 @@ def main(arguments: list[str]) -> int:
     while part := connection.recv(65536):
         parts.append(part)
     head, _, rest = b"".join(parts).partition(b"\n")
+    if not head:
+        sys.stderr.write(f"{arguments[2]}: the lab stopped before it answered\n")
+        return UNAVAILABLE
     code, length = (int(word) for word in head.split())
     os.write(1, rest[:length]) if length else None
     sys.stderr.write(rest[length:].decode("utf-8", "replace"))
