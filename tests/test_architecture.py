@@ -18,13 +18,15 @@ DEPLOYMENTS = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text()
 
 
 def test_imports_go_one_way_only() -> None:
-    linter = subprocess.run([Path(sys.executable).parent / "lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False)
+    linter = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert linter.returncode == 0, linter.stdout
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda d: d["entrypoint"])
 def test_every_deployment_names_a_flow_that_can_be_imported(deployment: dict[str, str]) -> None:
-    from prefect.flows import load_flow_from_entrypoint  # noqa: PLC0415 - a second to import
+    from prefect.flows import load_flow_from_entrypoint
 
     flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
     module, _, name = deployment["entrypoint"].partition(":")
@@ -33,7 +35,7 @@ def test_every_deployment_names_a_flow_that_can_be_imported(deployment: dict[str
 
 
 def test_deployments_use_module_entrypoints_and_serve_the_same_runbooks_as_the_command_line() -> None:
-    from upkeep.commands.running import RUNBOOKS  # noqa: PLC0415 - the wiring
+    from upkeep.commands.running import RUNBOOKS
 
     assert all("/" not in deployment["entrypoint"] for deployment in DEPLOYMENTS)
     assert {deployment["entrypoint"].partition(":")[2] for deployment in DEPLOYMENTS} == set(RUNBOOKS)
@@ -49,13 +51,28 @@ def test_no_flow_file_shadows_the_standard_library(stem: str) -> None:
 @pytest.mark.parametrize("stem", FLOWS)
 def test_flow_files_define_no_models_and_no_tasks(stem: str) -> None:
     tree = ast.parse((ROOT / "flows" / f"{stem}.py").read_text())
-    decorators = [ast.unparse(d) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for d in node.decorator_list]
+    decorators = [
+        ast.unparse(d) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for d in node.decorator_list
+    ]
     assert not [d for d in decorators if d.startswith("task")]
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and any("Model" in ast.unparse(b) for b in node.bases)]
+    assert not [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and any("Model" in ast.unparse(b) for b in node.bases)
+    ]
 
 
-def test_the_wheel_installs_one_top_level_name_and_carries_runbooks_scripts_profiles_and_migrations(tmp_path: Path) -> None:
-    uv = next((p for p in ("uv", str(ROOT / "build/uv/bin/uv")) if subprocess.run(["which", p], capture_output=True, check=False).returncode == 0), "uv")
+def test_the_wheel_installs_one_top_level_name_and_carries_runbooks_scripts_profiles_and_migrations(
+    tmp_path: Path,
+) -> None:
+    uv = next(
+        (
+            p
+            for p in ("uv", str(ROOT / "build/uv/bin/uv"))
+            if subprocess.run(["which", p], capture_output=True, check=False).returncode == 0
+        ),
+        "uv",
+    )
     subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", tmp_path, ROOT], check=True, capture_output=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"upkeep"}

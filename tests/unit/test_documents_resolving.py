@@ -12,7 +12,7 @@ from upkeep.domain.profile import AgentProfile
 from upkeep.errors import BadInput
 
 
-def profile(**changes: Any) -> AgentProfile:  # noqa: ANN401 - whatever a profile may hold
+def profile(**changes: Any) -> AgentProfile:
     return AgentProfile.model_validate(
         {
             "name": "ms-720",

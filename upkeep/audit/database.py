@@ -9,6 +9,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -31,7 +32,7 @@ def open_database(url: str) -> Engine:
         engine = _engine(url)
         with writing(engine) as connection:
             _migrate(connection)
-    except (SQLAlchemyError, ArgumentError, ImportError) as error:
+    except (SQLAlchemyError, ArgumentError, CommandError, ImportError) as error:
         raise trouble(url, error) from error
     return engine
 

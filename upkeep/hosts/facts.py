@@ -33,7 +33,7 @@ def read_facts(profile: AgentProfile, heard: Mapping[str, Answer]) -> HostFacts:
         kernel=told.get("kernel", ""),
         machine=told.get("machine", ""),
         libc=told.get("libc", ""),
-        cpus=int(told["cpus"]) if told.get("cpus", "").isdigit() else 0,
+        cpus=int(told["cpus"]) if told.get("cpus", "").isdecimal() else 0,
         installed_version=version_in(profile.installed_version, heard.get("agent.installed_version", _NO_ANSWER)),
         running_version=version_in(profile.running_version, heard.get("agent.running_version", _NO_ANSWER)),
         service_active=shown.get("ActiveState") == "active",

@@ -176,7 +176,7 @@ def read_answer(host: str, reply: Reply) -> Answer:
             evidence=reply.stderr.strip()[-400:],
             remedy="the host's journal says how far it came; run the step again, or roll the host back",
         )
-    lines = [line for line in reply.text.splitlines() if "=" in line]
+    lines = [line for line in reply.text.split("\n") if "=" in line]
     if not lines or lines[-1] != _LAST_LINE:
         raise GarbledOutput(
             host, "the answer of a step is cut", evidence=reply.text[-200:], remedy="run the step again"

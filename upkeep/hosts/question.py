@@ -24,7 +24,9 @@ _MISSING = 127
 # Answers travel as base64 in lines shorter than PIPE_BUF: questions asked at once cannot cut each other's lines.
 _ASKING = r"""
 ask() {
-    { exit_code=$( { { timeout -k 2 "$2" sh -c "$3" </dev/null 2>&1 3>&-; echo $? >&3; } | { head -c @BYTES@; cat >/dev/null; } >&4; } 3>&1 )
+    { exit_code=$( {
+          { timeout -k 2 "$2" sh -c "$3" </dev/null 2>&1 3>&-; echo $? >&3; } | { head -c @BYTES@; cat >/dev/null; } >&4
+      } 3>&1 )
       printf '\n%s' "$exit_code" >&4; } 4>&1 | base64 | tr -d '\n' | fold -w 3000 | {
         part=0
         while IFS= read -r text || [ -n "$text" ]; do
@@ -156,4 +158,4 @@ def _decoded(text: str) -> Answer | None:
     except binascii.Error:
         return None
     body, newline, code = raw.replace("\r\n", "\n").rpartition("\n")
-    return Answer(int(code), body) if newline and code.strip().isdigit() else None
+    return Answer(int(code), body) if newline and code.strip().isdecimal() else None

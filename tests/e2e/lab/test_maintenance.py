@@ -114,7 +114,7 @@ def test_a_dry_run_changes_nothing_on_any_host(lab: Lab, controller: Controller)
 
 
 def test_a_trigger_that_fires_while_a_stage_is_watched_takes_every_host_back(lab: Lab, controller: Controller) -> None:
-    import httpx  # noqa: PLC0415 - only here
+    import httpx
 
     figure = f"http://127.0.0.1:{lab.spec.figures_port}/v1/figures/replication_lag_seconds"
     httpx.put(figure, json={"value": 90}).raise_for_status()
@@ -173,7 +173,7 @@ def test_a_controller_killed_between_switch_and_commit_leaves_a_host_that_goes_b
     assert (code, set(outcomes(report).values())) == (0, {"committed"}), report
 
 
-def _until(condition, *, within: timedelta) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
+def _until(condition, *, within: timedelta) -> None:  # type: ignore[no-untyped-def]
     deadline = monotonic() + within.total_seconds()
     while not condition():
         assert monotonic() < deadline, "what was waited for did not happen"

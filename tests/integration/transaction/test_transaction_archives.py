@@ -6,10 +6,12 @@ import gzip
 import os
 import stat
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.integration.transaction.machine import Machine
 from upkeep.errors import UntrustedRelease
 
 AGENT = ("agent-x/bin/agent", b"#!/bin/sh\nexit 0\n", 0o755)
@@ -28,7 +30,7 @@ def special(name: str, kind: bytes) -> tarfile.TarInfo:
 
 
 @pytest.fixture
-def stage(machine, tar_gz):
+def stage(machine: Machine) -> Callable[..., Path]:
     def deliver_and_stage(*members) -> Path:
         machine.archives["2.0.0"] = members[0] if isinstance(members[0], bytes) else tar_gz(*members)
         order = machine.staged()
@@ -61,7 +63,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("members", BAD.values(), ids=BAD.keys())
-def test_an_archive_that_must_not_be_trusted_leaves_no_release_behind(machine, stage, members) -> None:
+def test_an_archive_that_must_not_be_trusted_leaves_no_release_behind(machine: Machine, stage, members) -> None:
     with pytest.raises(UntrustedRelease):
         stage(*members)
     releases = Path(machine.profile.paths.releases)
@@ -93,7 +95,7 @@ def test_special_rights_and_foreign_owners_are_taken_away(stage) -> None:
     assert stat.S_IMODE((place / "agent-x/bin/agent").stat().st_mode) == 0o755
 
 
-def test_a_release_that_lies_there_already_is_used_again_unless_it_was_changed(machine, stage) -> None:
+def test_a_release_that_lies_there_already_is_used_again_unless_it_was_changed(machine: Machine, stage) -> None:
     place = stage(AGENT)
     before = place.stat().st_ino
     order = machine.order()

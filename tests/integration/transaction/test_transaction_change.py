@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import stat
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.transaction.machine import Machine
 from upkeep.domain.change import JournalState
 from upkeep.errors import BackupError, ChecksumMismatch, CommandFailed, HostError, Refused
 
@@ -23,12 +23,12 @@ def digest_of(root: Path) -> str:
         if "systemd" in path.parts:
             continue
         known = path.lstat()
-        content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else ""
+        content = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else ""
         lines.append(f"{path} {known.st_mode} {known.st_mtime_ns} {content!r}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def test_a_change_ends_with_the_new_version_running_and_nothing_armed(machine) -> None:
+def test_a_change_ends_with_the_new_version_running_and_nothing_armed(machine: Machine) -> None:
     order = machine.switched()
     state = machine.change().inspect()
     assert state.journal.state is JournalState.SWITCHED
@@ -45,7 +45,7 @@ def test_a_change_ends_with_the_new_version_running_and_nothing_armed(machine) -
     assert machine.running() == "2.0.0"
 
 
-def test_inspecting_writes_nothing_on_a_host_never_seen_before_nor_in_the_middle_of_a_change(machine) -> None:
+def test_inspecting_writes_nothing_on_a_host_never_seen_before_nor_in_the_middle_of_a_change(machine: Machine) -> None:
     before = digest_of(machine.root)
     state = machine.change().inspect()
     assert digest_of(machine.root) == before
@@ -60,7 +60,7 @@ def test_inspecting_writes_nothing_on_a_host_never_seen_before_nor_in_the_middle
     assert state.backups == ("run-1",)
 
 
-def test_a_plain_file_comes_back_as_the_very_same_plain_file(machine) -> None:
+def test_a_plain_file_comes_back_as_the_very_same_plain_file(machine: Machine) -> None:
     machine.binary.chmod(0o751)
     before = machine.binary.stat()
     order = machine.switched()
@@ -73,17 +73,17 @@ def test_a_plain_file_comes_back_as_the_very_same_plain_file(machine) -> None:
     assert machine.running() == "1.0.0"
 
 
-def test_a_link_comes_back_as_it_was_written(machine) -> None:
+def test_a_link_comes_back_as_it_was_written(machine: Machine) -> None:
     real = machine.binary.with_name("agent-1.0.0")
     machine.binary.rename(real)
     machine.binary.symlink_to("../bin/agent-1.0.0")
     order = machine.switched()
     machine.change().roll_back(order, "back", with_state=False)
-    assert os.readlink(machine.binary) == "../bin/agent-1.0.0"
+    assert machine.binary.readlink() == Path("../bin/agent-1.0.0")
     assert machine.running() == "1.0.0"
 
 
-def test_every_step_may_be_repeated(machine) -> None:
+def test_every_step_may_be_repeated(machine: Machine) -> None:
     order, change = machine.locked(), machine.change()
     for _ in range(2):
         assert change.take_lock(order) == order.fence
@@ -103,7 +103,7 @@ def test_every_step_may_be_repeated(machine) -> None:
     assert machine.running() == "1.0.0"
 
 
-def test_a_version_that_rejects_the_configuration_never_reaches_the_switch(machine) -> None:
+def test_a_version_that_rejects_the_configuration_never_reaches_the_switch(machine: Machine) -> None:
     machine.release("2.0.0", wants="another")
     with pytest.raises(CommandFailed, match="rejects the present configuration"):
         machine.staged()
@@ -115,7 +115,7 @@ def test_a_version_that_rejects_the_configuration_never_reaches_the_switch(machi
     assert machine.running() == "1.0.0"
 
 
-def test_a_version_that_does_not_start_is_told_with_evidence_and_can_be_put_back(machine) -> None:
+def test_a_version_that_does_not_start_is_told_with_evidence_and_can_be_put_back(machine: Machine) -> None:
     machine.release("2.0.0", start="exit 3")
     order = machine.staged()
     with pytest.raises(CommandFailed, match="did not start.*ActiveState=failed"):
@@ -124,7 +124,7 @@ def test_a_version_that_does_not_start_is_told_with_evidence_and_can_be_put_back
     assert machine.running() == "1.0.0"
 
 
-def test_configuration_is_put_back_and_what_the_new_version_made_is_kept_aside(machine) -> None:
+def test_configuration_is_put_back_and_what_the_new_version_made_is_kept_aside(machine: Machine) -> None:
     order = machine.switched()
     machine.config.write_text("new format")
     machine.config.chmod(0o666)
@@ -142,7 +142,7 @@ def test_configuration_is_put_back_and_what_the_new_version_made_is_kept_aside(m
     assert machine.state_file.read_text() == "migrated"
 
 
-def test_state_is_put_back_only_when_asked(machine) -> None:
+def test_state_is_put_back_only_when_asked(machine: Machine) -> None:
     order = machine.switched()
     machine.state_file.write_text("migrated")
     machine.state_file.with_name("wal").write_text("new")
@@ -151,7 +151,7 @@ def test_state_is_put_back_only_when_asked(machine) -> None:
     assert machine.state_file.read_text() == "old"
 
 
-def test_a_folder_turned_into_a_link_out_does_not_lead_the_restore_astray(machine) -> None:
+def test_a_folder_turned_into_a_link_out_does_not_lead_the_restore_astray(machine: Machine) -> None:
     order, outside = machine.switched(), machine.root / "outside"
     outside.mkdir()
     (outside / "agent.conf").write_text("not yours")
@@ -163,7 +163,7 @@ def test_a_folder_turned_into_a_link_out_does_not_lead_the_restore_astray(machin
     assert machine.config.read_text() == "for=any\nlisten=8080\n"
 
 
-def test_a_committed_change_can_be_undone_by_a_later_run(machine) -> None:
+def test_a_committed_change_can_be_undone_by_a_later_run(machine: Machine) -> None:
     order = machine.switched()
     machine.change().commit(order)
     machine.change().release_lock(order)
@@ -173,7 +173,7 @@ def test_a_committed_change_can_be_undone_by_a_later_run(machine) -> None:
     assert machine.running() == "1.0.0"
 
 
-def test_an_earlier_run_is_undone_by_name_after_a_later_one_that_switched_nothing(machine) -> None:
+def test_an_earlier_run_is_undone_by_name_after_a_later_one_that_switched_nothing(machine: Machine) -> None:
     machine.change().commit(machine.switched())
     machine.release("3.0.0", wants="another")
     with pytest.raises(CommandFailed):
@@ -184,7 +184,7 @@ def test_an_earlier_run_is_undone_by_name_after_a_later_one_that_switched_nothin
     assert machine.running() == "1.0.0"
 
 
-def test_an_earlier_run_is_not_undone_once_the_host_has_moved_on(machine) -> None:
+def test_an_earlier_run_is_not_undone_once_the_host_has_moved_on(machine: Machine) -> None:
     machine.change().commit(machine.switched())
     machine.release("3.0.0")
     order = machine.switched("3.0.0", run="run-2", take_over=True, from_version="2.0.0")
@@ -198,7 +198,7 @@ def test_an_earlier_run_is_not_undone_once_the_host_has_moved_on(machine) -> Non
     assert machine.running() == "2.0.0"
 
 
-def test_a_host_without_a_change_has_nothing_to_roll_back(machine) -> None:
+def test_a_host_without_a_change_has_nothing_to_roll_back(machine: Machine) -> None:
     order = machine.locked()
     with pytest.raises(Refused, match="no change is recorded"):
         machine.change().roll_back(order, "why", with_state=False)
@@ -208,7 +208,7 @@ def test_a_host_without_a_change_has_nothing_to_roll_back(machine) -> None:
         machine.change().commit(order)
 
 
-def test_a_change_that_was_only_staged_is_ended_without_touching_the_service(machine) -> None:
+def test_a_change_that_was_only_staged_is_ended_without_touching_the_service(machine: Machine) -> None:
     order = machine.staged()
     calls = (machine.root / "systemd/calls").read_text()
     journal = machine.change().roll_back(order, "stopped", with_state=False)
@@ -217,7 +217,7 @@ def test_a_change_that_was_only_staged_is_ended_without_touching_the_service(mac
     assert (machine.root / "systemd/calls").read_text().count("restart") == calls.count("restart")
 
 
-def test_a_damaged_backup_on_the_host_is_replaced_by_the_controllers_copy(machine) -> None:
+def test_a_damaged_backup_on_the_host_is_replaced_by_the_controllers_copy(machine: Machine) -> None:
     kept = bytearray()
     order, change = machine.locked(), machine.change()
     change.back_up(order, kept.extend)
@@ -238,7 +238,7 @@ def test_a_damaged_backup_on_the_host_is_replaced_by_the_controllers_copy(machin
     assert machine.running() == "1.0.0"
 
 
-def test_a_host_that_lost_all_of_upkeeps_files_comes_back_from_the_controllers_copy(machine) -> None:
+def test_a_host_that_lost_all_of_upkeeps_files_comes_back_from_the_controllers_copy(machine: Machine) -> None:
     kept = bytearray()
     order = machine.locked()
     machine.change().back_up(order, kept.extend)
@@ -255,7 +255,7 @@ def test_a_host_that_lost_all_of_upkeeps_files_comes_back_from_the_controllers_c
     assert machine.running() == "1.0.0"
 
 
-def test_a_binary_changed_by_hand_since_its_backup_stops_the_change(machine) -> None:
+def test_a_binary_changed_by_hand_since_its_backup_stops_the_change(machine: Machine) -> None:
     order = machine.staged()
     with machine.binary.open("a") as file:
         file.write("# a local fix\n")
@@ -265,7 +265,7 @@ def test_a_binary_changed_by_hand_since_its_backup_stops_the_change(machine) -> 
     assert machine.change().inspect().guard is None
 
 
-def test_a_staged_binary_changed_before_the_switch_is_never_started(machine) -> None:
+def test_a_staged_binary_changed_before_the_switch_is_never_started(machine: Machine) -> None:
     order = machine.staged()
     target = Path(machine.change().inspect().journal.to_target)
     target.write_text(target.read_text() + "# planted\n")
@@ -274,7 +274,7 @@ def test_a_staged_binary_changed_before_the_switch_is_never_started(machine) -> 
     assert not machine.binary.is_symlink()
 
 
-def test_a_change_is_refused_while_another_runs_change_is_unfinished(machine) -> None:
+def test_a_change_is_refused_while_another_runs_change_is_unfinished(machine: Machine) -> None:
     machine.switched()
     other = machine.locked(run="run-2", take_over=True)
     for step in (lambda: machine.change().back_up(other, lambda piece: None), lambda: machine.change().stage(other)):
@@ -284,7 +284,7 @@ def test_a_change_is_refused_while_another_runs_change_is_unfinished(machine) ->
     assert machine.running() == "1.0.0"
 
 
-def test_an_agent_that_was_not_running_before_is_not_running_after_a_rollback(machine) -> None:
+def test_an_agent_that_was_not_running_before_is_not_running_after_a_rollback(machine: Machine) -> None:
     machine.systemctl("stop", "agent.service")
     order = machine.switched()
     assert machine.running() == "2.0.0"
@@ -292,7 +292,7 @@ def test_an_agent_that_was_not_running_before_is_not_running_after_a_rollback(ma
     assert machine.running() == ""
 
 
-def test_an_old_version_that_does_not_start_again_stays_unfinished_and_a_repair_is_kept(machine) -> None:
+def test_an_old_version_that_does_not_start_again_stays_unfinished_and_a_repair_is_kept(machine: Machine) -> None:
     order = machine.switched()
     systemctl = machine.root / "bin/systemctl"
     text = systemctl.read_text()
@@ -309,7 +309,7 @@ def test_an_old_version_that_does_not_start_again_stays_unfinished_and_a_repair_
     assert machine.running() == "1.0.0"
 
 
-def test_a_program_that_is_running_can_be_replaced(machine) -> None:
+def test_a_program_that_is_running_can_be_replaced(machine: Machine) -> None:
     program = Path("/bin/sleep").resolve().read_bytes()
     machine.systemctl("stop", "agent.service")
     machine.binary.write_bytes(program)
@@ -321,7 +321,7 @@ def test_a_program_that_is_running_can_be_replaced(machine) -> None:
     assert machine.binary.read_bytes() == program
 
 
-def test_pruning_keeps_what_runs_what_it_came_from_and_the_newest_backup(machine) -> None:
+def test_pruning_keeps_what_runs_what_it_came_from_and_the_newest_backup(machine: Machine) -> None:
     before = "1.0.0"
     for number, version in enumerate(("2.0.0", "3.0.0", "4.0.0"), 1):
         machine.release(version)

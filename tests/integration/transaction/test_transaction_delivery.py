@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.transaction.machine import Machine
 from upkeep.errors import ArtifactError, BadInput, ChecksumMismatch
 
 
-def test_a_delivery_goes_on_where_the_last_one_stopped(machine) -> None:
+def test_a_delivery_goes_on_where_the_last_one_stopped(machine: Machine) -> None:
     archive, order, change = machine.archives["2.0.0"], machine.locked(), machine.change()
     assert change.partial_size(order) == 0
     with pytest.raises(ArtifactError, match="only 100 bytes"):
@@ -27,13 +29,13 @@ def test_a_delivery_goes_on_where_the_last_one_stopped(machine) -> None:
     change.stage(order)
 
 
-def test_a_delivery_from_further_than_what_is_there_is_not_taken(machine) -> None:
+def test_a_delivery_from_further_than_what_is_there_is_not_taken(machine: Machine) -> None:
     order = machine.locked()
     with pytest.raises(ArtifactError, match="only 0 bytes"):
         machine.change().deliver(order, [b"later bytes"], offset=50)
 
 
-def test_a_delivery_from_before_what_is_there_replaces_it(machine) -> None:
+def test_a_delivery_from_before_what_is_there_replaces_it(machine: Machine) -> None:
     archive, order, change = machine.archives["2.0.0"], machine.locked(), machine.change()
     with pytest.raises(ArtifactError):
         change.deliver(order, [b"x" * 90], offset=0)
@@ -41,7 +43,7 @@ def test_a_delivery_from_before_what_is_there_replaces_it(machine) -> None:
 
 
 @pytest.mark.parametrize("spoil", [lambda data: data[:-1] + b"!", lambda data: data + b"x", lambda data: data * 50])
-def test_another_archive_is_refused_and_nothing_of_it_stays(machine, spoil) -> None:
+def test_another_archive_is_refused_and_nothing_of_it_stays(machine: Machine, spoil) -> None:
     archive, order, change = machine.archives["2.0.0"], machine.locked(), machine.change()
     with pytest.raises(ChecksumMismatch, match="SHA-256"):
         change.deliver(order, [spoil(archive)], offset=0)
@@ -71,7 +73,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.server.content[start:]
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(self.server.content) - 1}/{len(self.server.content)}")
+            self.send_header(
+                "Content-Range", f"bytes {start}-{len(self.server.content) - 1}/{len(self.server.content)}"
+            )
         if not self.server.endless:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -87,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(machine) -> Iterator[Server]:
+def server(machine: Machine) -> Iterator[Server]:
     with Server(machine.archives["2.0.0"]) as serving:
         thread = threading.Thread(target=serving.serve_forever, daemon=True)
         thread.start()
@@ -97,10 +101,8 @@ def server(machine) -> Iterator[Server]:
 
 
 @pytest.fixture(params=["curl", "wget"])
-def pulling(request, machine, tmp_path) -> Path:
+def pulling(request, machine: Machine, tmp_path: Path) -> Path:
     """Hosts that have only the one or the other."""
-    if request.param == "wget":
-        machine.hidden = "curl"
     tools = tmp_path / "only"
     tools.mkdir()
     for folder in ("/usr/bin", "/bin"):
@@ -110,13 +112,13 @@ def pulling(request, machine, tmp_path) -> Path:
     return tools
 
 
-def pull(machine, tools: Path, order, url: str, **options) -> None:
+def pull(machine: Machine, tools: Path, order, url: str, **options) -> None:
     change = machine.change()
     change._transport._env["PATH"] = f"{machine.root}/bin:{tools}"
     change.fetch(order, url, **options)
 
 
-def test_a_host_pulls_the_archive_itself(machine, server, pulling) -> None:
+def test_a_host_pulls_the_archive_itself(machine: Machine, server: Server, pulling: Path) -> None:
     order = machine.locked()
     pull(machine, pulling, order, server.url, headers={"Authorization": 'Bearer "s3cret"'}, rate_limit=10_000_000)
     assert server.seen[-1]["Authorization"] == 'Bearer "s3cret"'
@@ -124,7 +126,7 @@ def test_a_host_pulls_the_archive_itself(machine, server, pulling) -> None:
     assert not any("s3cret" in path.read_text(errors="replace") for path in machine.upkeep.rglob("*") if path.is_file())
 
 
-def test_a_pull_goes_on_where_the_last_one_stopped(machine, server, pulling) -> None:
+def test_a_pull_goes_on_where_the_last_one_stopped(machine: Machine, server: Server, pulling: Path) -> None:
     order = machine.locked()
     with pytest.raises(ArtifactError):
         machine.change().deliver(order, [server.content[:100]], offset=0)
@@ -132,7 +134,9 @@ def test_a_pull_goes_on_where_the_last_one_stopped(machine, server, pulling) -> 
     assert server.seen[-1]["Range"] == "bytes=100-"
 
 
-def test_a_part_of_another_file_is_dropped_and_the_pull_begins_anew(machine, server, pulling) -> None:
+def test_a_part_of_another_file_is_dropped_and_the_pull_begins_anew(
+    machine: Machine, server: Server, pulling: Path
+) -> None:
     order = machine.locked()
     with pytest.raises(ArtifactError):
         machine.change().deliver(order, [b"?" * 100], offset=0)
@@ -140,7 +144,7 @@ def test_a_part_of_another_file_is_dropped_and_the_pull_begins_anew(machine, ser
     machine.change().stage(order)
 
 
-def test_a_server_that_cannot_resume_is_asked_for_the_whole(machine, server, pulling) -> None:
+def test_a_server_that_cannot_resume_is_asked_for_the_whole(machine: Machine, server: Server, pulling: Path) -> None:
     order = machine.locked()
     server.ranges = False
     with pytest.raises(ArtifactError):
@@ -149,7 +153,7 @@ def test_a_server_that_cannot_resume_is_asked_for_the_whole(machine, server, pul
     machine.change().stage(order)
 
 
-def test_a_server_that_never_ends_fills_no_disk(machine, server, pulling) -> None:
+def test_a_server_that_never_ends_fills_no_disk(machine: Machine, server: Server, pulling: Path) -> None:
     order = machine.locked()
     server.endless = True
     with pytest.raises((ChecksumMismatch, ArtifactError)):
@@ -157,7 +161,7 @@ def test_a_server_that_never_ends_fills_no_disk(machine, server, pulling) -> Non
     assert sum(path.stat().st_size for path in machine.upkeep.rglob("*") if path.is_file()) < 10_000
 
 
-def test_another_file_is_refused(machine, server, pulling) -> None:
+def test_another_file_is_refused(machine: Machine, server: Server, pulling: Path) -> None:
     server.content = b"<html>please log in</html>" * 40
     order = machine.locked()
     with pytest.raises((ChecksumMismatch, ArtifactError)):
@@ -165,34 +169,41 @@ def test_another_file_is_refused(machine, server, pulling) -> None:
     assert not list(machine.upkeep.glob("incoming/*.tar.gz"))
 
 
-def test_a_missing_file_is_told_with_the_programs_own_words(machine, server, pulling) -> None:
+def test_a_missing_file_is_told_with_the_programs_own_words(machine: Machine, server: Server, pulling: Path) -> None:
     with pytest.raises(ArtifactError, match="404"):
         pull(machine, pulling, machine.locked(), server.url + "-not-there")
 
 
-def test_a_pull_has_an_end(machine, pulling) -> None:
-    import socket
-
+def test_a_pull_has_an_end(machine: Machine, pulling: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/archive"
         with pytest.raises(ArtifactError, match="download on the host failed"):
             pull(machine, pulling, machine.locked(), url, timeout=timedelta(seconds=1))
 
 
-def test_a_host_without_curl_and_wget_says_so(machine, pulling) -> None:
+def test_a_host_without_curl_and_wget_says_so(machine: Machine, pulling: Path) -> None:
     for name in ("curl", "wget"):
         (pulling / name).unlink(missing_ok=True)
     with pytest.raises(ArtifactError, match="neither curl nor wget"):
         pull(machine, pulling, machine.locked(), "http://127.0.0.1:9/x")
 
 
-@pytest.mark.parametrize(("url", "headers"), [("ftp://x/y", {}), ("http://x/ y", {}), ("http://x/\ny", {}), ("http://x", {"A": "b\r\nC: d"}), ("http://x", {"A b": "c"})])
-def test_addresses_and_headers_that_could_smuggle_something_are_refused(machine, url, headers) -> None:
+@pytest.mark.parametrize(
+    ("url", "headers"),
+    [
+        ("ftp://x/y", {}),
+        ("http://x/ y", {}),
+        ("http://x/\ny", {}),
+        ("http://x", {"A": "b\r\nC: d"}),
+        ("http://x", {"A b": "c"}),
+    ],
+)
+def test_addresses_and_headers_that_could_smuggle_something_are_refused(machine: Machine, url, headers) -> None:
     with pytest.raises(BadInput):
         machine.change().fetch(machine.order(), url, headers=headers)
 
 
-def test_two_archives_do_not_share_their_parts(machine) -> None:
+def test_two_archives_do_not_share_their_parts(machine: Machine) -> None:
     other = replace(machine.locked(), artifact_sha256=hashlib.sha256(b"").hexdigest())
     with pytest.raises(ArtifactError):
         machine.change().deliver(machine.locked(), [b"abc"], offset=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.transaction.machine import Machine
 from upkeep.domain.change import JournalState
 from upkeep.errors import HostError
 
@@ -18,18 +20,20 @@ SOON = timedelta(seconds=1)
 Until = Callable[[Callable[[], bool]], None]
 
 
-def state_of(machine) -> JournalState:
+def state_of(machine: Machine) -> JournalState:
     return machine.change().inspect().journal.state
 
 
-def fire(machine, mode: str = "timer") -> str:
+def fire(machine: Machine, mode: str = "timer") -> str:
     """Run the guard as its timer would; it answers with what it did."""
     env = {**os.environ, "PATH": f"{machine.root}/bin:{os.environ['PATH']}"}
     script = machine.upkeep / "incoming/guard.sh"
-    return subprocess.run(["/bin/sh", script, mode], env=env, capture_output=True, text=True, check=False, timeout=60).stdout
+    return subprocess.run(
+        ["/bin/sh", script, mode], env=env, capture_output=True, text=True, check=False, timeout=60
+    ).stdout
 
 
-def test_without_a_commit_the_host_goes_back_by_itself_and_is_free(machine, until: Until) -> None:
+def test_without_a_commit_the_host_goes_back_by_itself_and_is_free(machine: Machine, until: Until) -> None:
     order = machine.switched(dead_man=SOON)
     machine.config.write_text("new format")
     until(lambda: state_of(machine) is JournalState.ROLLED_BACK)
@@ -45,7 +49,7 @@ def test_without_a_commit_the_host_goes_back_by_itself_and_is_free(machine, unti
     assert machine.running() == "1.0.0"
 
 
-def test_after_a_commit_it_never_fires(machine, until: Until) -> None:
+def test_after_a_commit_it_never_fires(machine: Machine, until: Until) -> None:
     order = machine.switched()
     guard = machine.change().inspect().guard
     pid = next(line for line in (machine.upkeep / "guard").read_text().splitlines() if line.startswith("pid="))[4:]
@@ -57,7 +61,7 @@ def test_after_a_commit_it_never_fires(machine, until: Until) -> None:
     assert machine.running() == "2.0.0"
 
 
-def test_it_fires_once(machine) -> None:
+def test_it_fires_once(machine: Machine) -> None:
     machine.switched()
     assert "result=ok" in fire(machine)
     calls = (machine.root / "systemd/calls").read_text().count("restart")
@@ -65,7 +69,7 @@ def test_it_fires_once(machine) -> None:
     assert (machine.root / "systemd/calls").read_text().count("restart") == calls
 
 
-def test_it_leaves_the_change_of_a_later_run_alone(machine) -> None:
+def test_it_leaves_the_change_of_a_later_run_alone(machine: Machine) -> None:
     order = machine.switched()
     old = (machine.upkeep / "incoming/guard.sh").read_text()
     machine.change().commit(order)
@@ -79,7 +83,7 @@ def test_it_leaves_the_change_of_a_later_run_alone(machine) -> None:
     assert state.guard.armed
 
 
-def test_at_boot_a_finished_switch_is_left_to_the_timer_and_a_cut_one_undone_at_once(machine) -> None:
+def test_at_boot_a_finished_switch_is_left_to_the_timer_and_a_cut_one_undone_at_once(machine: Machine) -> None:
     machine.switched()
     assert "result=idle" in fire(machine, "boot")
     assert state_of(machine) is JournalState.SWITCHED
@@ -90,7 +94,7 @@ def test_at_boot_a_finished_switch_is_left_to_the_timer_and_a_cut_one_undone_at_
     assert "restarted in the middle" in journal.reason
 
 
-def test_it_finishes_a_rollback_that_was_cut(machine) -> None:
+def test_it_finishes_a_rollback_that_was_cut(machine: Machine) -> None:
     machine.switched()
     machine.config.write_text("half restored")
     set_state(machine, "rolling-back")
@@ -100,14 +104,14 @@ def test_it_finishes_a_rollback_that_was_cut(machine) -> None:
     assert machine.running() == "1.0.0"
 
 
-def test_it_restores_the_state_when_the_release_changes_it_one_way(machine) -> None:
+def test_it_restores_the_state_when_the_release_changes_it_one_way(machine: Machine) -> None:
     machine.switched(with_state=True)
     machine.state_file.write_text("migrated")
     assert "result=ok" in fire(machine)
     assert machine.state_file.read_text() == "old"
 
 
-def test_with_its_backup_gone_it_still_brings_the_old_binary_back_and_says_what_it_could_not(machine) -> None:
+def test_with_its_backup_gone_it_still_brings_the_old_binary_back_and_says_what_it_could_not(machine: Machine) -> None:
     machine.switched()
     (machine.upkeep / "backups/run-1/archive.tar.gz").unlink()
     assert "result=ok" in fire(machine)
@@ -116,7 +120,7 @@ def test_with_its_backup_gone_it_still_brings_the_old_binary_back_and_says_what_
     assert machine.running() == "1.0.0"
 
 
-def test_repeating_the_switch_gives_the_whole_time_again_and_leaves_one_guard(machine) -> None:
+def test_repeating_the_switch_gives_the_whole_time_again_and_leaves_one_guard(machine: Machine) -> None:
     order = machine.switched(dead_man=timedelta(seconds=2))
     machine.change().switch(replace(order, dead_man=timedelta(minutes=5)))
     state = machine.change().inspect()
@@ -125,7 +129,7 @@ def test_repeating_the_switch_gives_the_whole_time_again_and_leaves_one_guard(ma
     assert len(guards(machine)) == 1
 
 
-def guards(machine) -> list[str]:
+def guards(machine: Machine) -> list[str]:
     """Guard processes of this host that are alive."""
     script = str(machine.upkeep / "incoming/guard.sh")
     found = []
@@ -139,10 +143,8 @@ def guards(machine) -> list[str]:
     return found
 
 
-def set_state(machine, state: str) -> None:
+def set_state(machine: Machine, state: str) -> None:
     """Write the journal as a script that was cut would have left it."""
-    import hashlib
-
     journal = machine.upkeep / "journal"
     lines = [f"state={state}" if line.startswith("state=") else line for line in journal.read_text().splitlines()[:-1]]
     text = "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.integration.transaction.machine import Machine
 from upkeep.domain.change import JournalState
 
 SPOILT = {
@@ -17,7 +18,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT.keys())
-def test_a_spoilt_journal_is_reported_set_aside_and_the_change_can_still_be_committed(machine, spoil) -> None:
+def test_a_spoilt_journal_is_reported_set_aside_and_the_change_can_still_be_committed(machine: Machine, spoil) -> None:
     order = machine.switched()
     journal = machine.upkeep / "journal"
     journal.write_bytes(spoil(journal.read_bytes()))
@@ -31,14 +32,14 @@ def test_a_spoilt_journal_is_reported_set_aside_and_the_change_can_still_be_comm
     assert machine.change().commit(order).state is JournalState.COMMITTED
 
 
-def test_a_lost_journal_with_an_armed_guard_can_still_be_rolled_back(machine) -> None:
+def test_a_lost_journal_with_an_armed_guard_can_still_be_rolled_back(machine: Machine) -> None:
     order = machine.switched()
     (machine.upkeep / "journal").unlink()
     assert machine.change().roll_back(order, "back", with_state=False).state is JournalState.ROLLED_BACK
     assert machine.running() == "1.0.0"
 
 
-def test_a_copy_that_is_behind_what_the_link_says_counts_as_switched(machine) -> None:
+def test_a_copy_that_is_behind_what_the_link_says_counts_as_switched(machine: Machine) -> None:
     order = machine.staged()
     copy = (machine.upkeep / "backups/run-1/journal").read_bytes()
     machine.change().switch(order)
@@ -48,7 +49,7 @@ def test_a_copy_that_is_behind_what_the_link_says_counts_as_switched(machine) ->
     assert machine.running() == "1.0.0"
 
 
-def test_with_every_copy_spoilt_a_new_change_can_begin(machine) -> None:
+def test_with_every_copy_spoilt_a_new_change_can_begin(machine: Machine) -> None:
     machine.change().commit(machine.switched())
     (machine.upkeep / "journal").write_bytes(b"torn")
     (machine.upkeep / "backups/run-1/journal").write_bytes(b"torn")

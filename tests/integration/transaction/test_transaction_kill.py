@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.transaction.machine import Machine
 from upkeep.domain.change import JournalState
 from upkeep.errors import HostError
 
@@ -46,11 +47,13 @@ class Killer:
 
 
 @pytest.fixture
-def killer(tmp_path) -> Killer:
+def killer(tmp_path: Path) -> Killer:
     return Killer(tmp_path / "killer")
 
 
-def killed_at_every_operation(machine, killer: Killer, prepare: Callable, step: Callable, settle: Callable) -> int:
+def killed_at_every_operation(
+    machine: Machine, killer: Killer, prepare: Callable, step: Callable, settle: Callable
+) -> int:
     """Prepare, kill the step at its Nth operation, settle; until the step gets through. Returns how many operations there were."""
     for number in range(1, 200):
         order = prepare()
@@ -65,17 +68,17 @@ def killed_at_every_operation(machine, killer: Killer, prepare: Callable, step: 
     raise AssertionError
 
 
-def whole(machine) -> bool:
+def whole(machine: Machine) -> bool:
     """The binary's path leads to a complete old or new version."""
     text = machine.binary.read_text()
     return text.endswith("exec sleep 3000\n") and ("# agent 1.0.0" in text or "# agent 2.0.0" in text)
 
 
-def is_old(machine) -> bool:
+def is_old(machine: Machine) -> bool:
     return not machine.binary.is_symlink() and machine.running() == "1.0.0" and machine.config.read_text() == CONFIG
 
 
-def back_again(machine, order) -> None:
+def back_again(machine: Machine, order) -> None:
     """The host is as before the change, whatever happened to it."""
     machine.change().roll_back(order, "after the kill", with_state=False)
     assert is_old(machine)
@@ -83,7 +86,9 @@ def back_again(machine, order) -> None:
     assert (state.journal.state, state.guard) == (JournalState.ROLLED_BACK, None)
 
 
-def test_killed_in_the_switch_a_host_can_be_rolled_back_resumed_or_goes_back_by_itself(machine, killer, until) -> None:
+def test_killed_in_the_switch_a_host_can_be_rolled_back_resumed_or_goes_back_by_itself(
+    machine: Machine, killer: Killer, until: Callable[[Callable[[], bool]], None]
+) -> None:
     def settle(order, number: int) -> None:
         machine.config.write_text("the new version wrote this") if machine.running() == "2.0.0" else None
         if number % 3 == 0:
@@ -95,12 +100,16 @@ def test_killed_in_the_switch_a_host_can_be_rolled_back_resumed_or_goes_back_by_
         back_again(machine, order)
 
     count = killed_at_every_operation(
-        machine, killer, lambda: machine.staged(dead_man=timedelta(seconds=2)), lambda change, order: change.switch(order), settle
+        machine,
+        killer,
+        lambda: machine.staged(dead_man=timedelta(seconds=2)),
+        lambda change, order: change.switch(order),
+        settle,
     )
     assert count > 15
 
 
-def test_killed_in_a_rollback_it_can_be_repeated(machine, killer) -> None:
+def test_killed_in_a_rollback_it_can_be_repeated(machine: Machine, killer: Killer) -> None:
     def prepare():
         order = machine.switched()
         machine.config.write_text("new format")
@@ -117,7 +126,7 @@ def test_killed_in_a_rollback_it_can_be_repeated(machine, killer) -> None:
     assert count > 15
 
 
-def test_killed_in_a_commit_the_host_is_committed_or_still_guarded(machine, killer) -> None:
+def test_killed_in_a_commit_the_host_is_committed_or_still_guarded(machine: Machine, killer: Killer) -> None:
     def settle(order, number: int) -> None:
         state = machine.change().inspect()
         assert state.journal.state is JournalState.COMMITTED or (state.guard is not None and state.guard.armed)
@@ -126,10 +135,15 @@ def test_killed_in_a_commit_the_host_is_committed_or_still_guarded(machine, kill
         assert machine.running() == "2.0.0"
         back_again(machine, order)
 
-    assert killed_at_every_operation(machine, killer, machine.switched, lambda change, order: change.commit(order), settle) > 5
+    assert (
+        killed_at_every_operation(machine, killer, machine.switched, lambda change, order: change.commit(order), settle)
+        > 5
+    )
 
 
-def test_killed_before_the_switch_nothing_has_changed_and_every_step_can_be_repeated(machine, killer) -> None:
+def test_killed_before_the_switch_nothing_has_changed_and_every_step_can_be_repeated(
+    machine: Machine, killer: Killer
+) -> None:
     machine.locked()
     runs = iter(range(1, 1000))
 

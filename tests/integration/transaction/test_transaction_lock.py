@@ -9,11 +9,12 @@ from datetime import timedelta
 
 import pytest
 
+from tests.integration.transaction.machine import Machine
 from upkeep.domain.change import JournalState
 from upkeep.errors import BadInput, CommandTimeout, HostError, HostLocked
 
 
-def test_a_second_run_is_refused_with_who_why_since_and_until_when(machine) -> None:
+def test_a_second_run_is_refused_with_who_why_since_and_until_when(machine: Machine) -> None:
     machine.locked(owner="ada\nlovelace", reason="quarterly\tupgrade")
     with pytest.raises(HostLocked) as refusal:
         machine.locked(run="run-2")
@@ -22,11 +23,11 @@ def test_a_second_run_is_refused_with_who_why_since_and_until_when(machine) -> N
     assert refusal.value.exit_code == 4
 
 
-def test_the_same_run_comes_in_again_with_the_same_fence(machine) -> None:
+def test_the_same_run_comes_in_again_with_the_same_fence(machine: Machine) -> None:
     assert machine.locked().fence == machine.locked().fence == 1
 
 
-def test_an_expired_lock_is_taken_over_and_the_old_holder_can_no_longer_write(machine) -> None:
+def test_an_expired_lock_is_taken_over_and_the_old_holder_can_no_longer_write(machine: Machine) -> None:
     old = machine.locked()
     lock = machine.upkeep / "lock"
     lock.write_text(re.sub(r"until=\d+", "until=1000000000", lock.read_text()))
@@ -48,7 +49,7 @@ def test_an_expired_lock_is_taken_over_and_the_old_holder_can_no_longer_write(ma
     change.extend_lock(new)
 
 
-def test_a_run_that_takes_its_own_lock_over_shuts_out_its_earlier_self(machine) -> None:
+def test_a_run_that_takes_its_own_lock_over_shuts_out_its_earlier_self(machine: Machine) -> None:
     order = machine.switched()
     resumed = machine.locked(take_over=True)
     assert resumed.fence == order.fence + 1
@@ -60,7 +61,7 @@ def test_a_run_that_takes_its_own_lock_over_shuts_out_its_earlier_self(machine) 
     assert machine.change().commit(resumed).state is JournalState.COMMITTED
 
 
-def test_the_fence_rises_although_the_lock_was_released_between(machine) -> None:
+def test_the_fence_rises_although_the_lock_was_released_between(machine: Machine) -> None:
     first = machine.locked()
     machine.change().release_lock(first)
     assert machine.locked(run="run-2").fence == first.fence + 1
@@ -68,12 +69,12 @@ def test_the_fence_rises_although_the_lock_was_released_between(machine) -> None
         machine.change().release_lock(first)
 
 
-def test_without_a_lock_nothing_is_written(machine) -> None:
+def test_without_a_lock_nothing_is_written(machine: Machine) -> None:
     with pytest.raises(HostError, match="no run holds the lock"):
         machine.change().back_up(replace(machine.order(), fence=1), lambda piece: None)
 
 
-def test_a_lock_is_extended_from_now(machine) -> None:
+def test_a_lock_is_extended_from_now(machine: Machine) -> None:
     order = machine.locked(lease=timedelta(minutes=1))
     machine.change().extend_lock(replace(order, lease=timedelta(hours=2)))
     state = machine.change().inspect()
@@ -81,14 +82,14 @@ def test_a_lock_is_extended_from_now(machine) -> None:
     assert state.lock.until - state.now > 7000
 
 
-def test_a_lock_that_cannot_be_read_keeps_nobody_out(machine) -> None:
+def test_a_lock_that_cannot_be_read_keeps_nobody_out(machine: Machine) -> None:
     first = machine.locked()
     (machine.upkeep / "lock").write_bytes(b"run=\0\xff\nuntil=never")
     assert machine.change().inspect().lock is None
     assert machine.locked(run="run-2").fence == first.fence + 1
 
 
-def test_a_script_that_keeps_writing_makes_the_next_one_give_up_after_a_while(machine) -> None:
+def test_a_script_that_keeps_writing_makes_the_next_one_give_up_after_a_while(machine: Machine) -> None:
     machine.locked()
     change = machine.change()
     change._profile = {**change._profile, "MUTEX_WAIT": 1}
@@ -99,14 +100,14 @@ def test_a_script_that_keeps_writing_makes_the_next_one_give_up_after_a_while(ma
 
 
 @pytest.mark.parametrize("run", ["", "../x", "a b", "x;reboot", "-rf", "a\nb", "x" * 200])
-def test_a_run_id_that_is_no_plain_name_never_reaches_a_host(machine, run) -> None:
+def test_a_run_id_that_is_no_plain_name_never_reaches_a_host(machine: Machine, run) -> None:
     with pytest.raises(BadInput):
         machine.locked(run=run)
     assert not machine.upkeep.exists()
 
 
-def test_shell_characters_in_every_text_stay_text(machine) -> None:
-    nasty = "'; touch /tmp/upkeep-was-here; $(reboot) `id` \\ \"%s\" *"
+def test_shell_characters_in_every_text_stay_text(machine: Machine) -> None:
+    nasty = '\'; touch /tmp/upkeep-was-here; $(reboot) `id` \\ "%s" *'
     order = machine.locked(owner=nasty, reason=nasty, from_version=nasty)
     machine.change().back_up(order, lambda piece: None)
     state = machine.change().inspect()

@@ -19,7 +19,7 @@ NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 ARTIFACT = b"an archive"
 
 
-def public_pem(key: Any) -> bytes:  # noqa: ANN401 - any kind of private key
+def public_pem(key: Any) -> bytes:
     return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -94,7 +94,7 @@ class Publisher:
         *,
         now: datetime = NOW,
         seen: SeenSeq = lambda _channel, _key: None,
-        **options: Any,  # noqa: ANN401
+        **options: Any,
     ) -> TrustedRelease:
         options = {"product": "ms-720", **options}
         return read_release(location, self.folder, self.trust, self.folder, now=now, seen_seq=seen, **options)

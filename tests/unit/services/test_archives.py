@@ -20,7 +20,7 @@ from upkeep.services import archives
 from upkeep.services.archives import inspect
 
 
-def member(name: str, content: bytes = b"", **facts: Any) -> tuple[tarfile.TarInfo, bytes]:  # noqa: ANN401 - TarInfo's own
+def member(name: str, content: bytes = b"", **facts: Any) -> tuple[tarfile.TarInfo, bytes]:
     info = tarfile.TarInfo(name)
     info.mode, info.size = 0o755, len(content)
     for key, value in facts.items():
@@ -28,7 +28,7 @@ def member(name: str, content: bytes = b"", **facts: Any) -> tuple[tarfile.TarIn
     return info, content
 
 
-def archive(path: Path, members: Iterable[tuple[tarfile.TarInfo, bytes]], **options: Any) -> Path:  # noqa: ANN401
+def archive(path: Path, members: Iterable[tuple[tarfile.TarInfo, bytes]], **options: Any) -> Path:
     with tarfile.open(path, "w:gz", **options) as tar:
         for info, content in members:
             tar.addfile(info, io.BytesIO(content))

@@ -136,15 +136,12 @@ def lock(upkeep_folder: str, run: str = "") -> Question:
     def judge(answer: Answer) -> Finding:
         held = properties(answer.text)
         holder, until, at = held.get("run", ""), held.get("until", "0"), held.get("now", "")
-        if not at.isdigit():
+        if not at.isdecimal():
             return unknown("host.lock", "", "the lock cannot be read", evidence=answer.text)
-        free = not holder or holder == run or not until.isdigit() or int(until) <= int(at)
+        free = not holder or holder == run or not until.isdecimal() or int(until) <= int(at)
         if free:
             return Finding(check="host.lock", verdict=Verdict.PASS, reason="no other run owns the host")
-        since, end = (
-            datetime.fromtimestamp(int(held.get(key, "0") or 0), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-            for key in ("since", "until")
-        )
+        since, end = _moment(held.get("since", "")), _moment(until)
         return Finding(
             check="host.lock",
             verdict=Verdict.FAIL,
@@ -155,6 +152,13 @@ def lock(upkeep_folder: str, run: str = "") -> Question:
     return Question(
         "host.lock", with_words('echo "now=$(date +%s)"; [ ! -e "$1/lock" ] || cat "$1/lock"', upkeep_folder), judge
     )
+
+
+def _moment(text: str) -> str:
+    """Seconds since 1970 for people."""
+    if not text.isdecimal() or len(text) > 11:  # noqa: PLR2004 - later than the year 5138 is no time
+        return "a time that cannot be read"
+    return datetime.fromtimestamp(int(text), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _same(one: str, other: str) -> bool:

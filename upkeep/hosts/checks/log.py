@@ -23,11 +23,14 @@ _VARYING = (
     (re.compile(r"\d+(?:\.\d+)*"), "<n>"),
 )
 
-# `start`: since the main process began, by the kernel's uptime; -N: the last N seconds.
+# `start`: since the main process began, by the kernel's uptime, to a hundredth of a second: the lines of the process before
+# it must not be blamed on it. -N: the last N seconds.
 _READ = r"""
 if [ "$2" = start ]; then
     began=$(systemctl show "$1" -p ExecMainStartTimestampMonotonic | sed -n 's/^[^=]*=//p')
-    since=$(($(date +%s) - $(cut -d. -f1 /proc/uptime) + ${began:-0} / 1000000))
+    now=$(date +%s%N)
+    at=$((${now%???????} - $(cut -d" " -f1 /proc/uptime | tr -d .) + ${began:-0} / 10000 + 1))
+    since=$((at / 100)).$(printf %02d $((at % 100)))
 else
     since=$(($(date +%s) + $2))
 fi

@@ -56,7 +56,7 @@ def privilege(folder: str) -> Question:
             return _pass("host.privilege", f"user id {uid} may write {folder}")
         return Finding(
             check="host.privilege",
-            verdict=Verdict.FAIL if uid.isdigit() else Verdict.UNKNOWN,
+            verdict=Verdict.FAIL if uid.isdecimal() else Verdict.UNKNOWN,
             reason=f"user id {uid or 'unknown'} may not write {folder}",
             remedy="give the login sudo rights (become: sudo in the inventory), or log in as root",
         )
@@ -128,12 +128,16 @@ def load(needs: Needs) -> Question:
     return Question("host.load", "cat /proc/loadavg; getconf _NPROCESSORS_ONLN 2>/dev/null || nproc", judge)
 
 
+_LONGEST_CLOCK = 11
+"""Digits of seconds since 1970 until the year 5138; more is no clock."""
+
+
 def clock(needs: Needs, asked_at: datetime) -> Question:
     """Is the host's clock right? `asked_at` is the controller's time when the question is sent."""
 
     def judge(answer: Answer) -> Finding:
         text = answer.text.strip()
-        if not text.isdigit():
+        if not text.isdecimal() or len(text) > _LONGEST_CLOCK:
             return unknown("host.clock.skew", "", "the host's clock cannot be read", evidence=answer.text)
         skew = abs(timedelta(seconds=int(text) - asked_at.timestamp()))
         good = skew <= needs.clock_skew + timedelta(seconds=15)  # the way to the host takes time as well

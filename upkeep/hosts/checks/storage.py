@@ -118,4 +118,4 @@ def _mount(folder: str, *, runs_programs: bool) -> Question:
 
 def _column(text: str, number: int) -> int | None:
     words = text.split()
-    return int(words[number]) if len(words) > number and words[number].isdigit() else None
+    return int(words[number]) if len(words) > number and words[number].isdecimal() else None

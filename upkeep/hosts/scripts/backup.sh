@@ -181,7 +181,7 @@ make_backup() {
 
 # A finished folder takes its place; an earlier one of the same run steps aside.
 place_backup() {
-	[ ! -e "$2" ] || mv -f -- "$2" "$2.$(now)" || finish failed "$2 cannot be set aside"
+	[ ! -e "$2" ] || mv -f -- "$2" "$2.$(now).$$" || finish failed "$2 cannot be set aside"
 	sync_tree "$1" && replace "$1" "$2" && sync "$U/backups" || finish failed "$2 cannot be written"
 }
 
