@@ -92,10 +92,17 @@ def _verify(session: RunSession, work: HostWork, stage: str, before: tuple[Findi
             after = [*after, *work.registration(version)]
         session.history.findings(session.record.id, name, "verify", after)
         if worse := regressions(before, after):
-            known_before = {finding.key for finding in before}
-            regress = worse[0].key in known_before
-            raise GotWorse(name, worse, FailureClass.REGRESS if regress else FailureClass.VERIFY)
+            raise GotWorse(name, worse, _class_of(worse[0], before))
         session.remember_well(name, after)
+
+
+def _class_of(worse: Finding, before: tuple[Finding, ...]) -> FailureClass:
+    """`regress` for what was right before the change, `verify` for what only the new version has to be."""
+    known = worse.key in {finding.key for finding in before} and not worse.check.startswith(_NEW_VERSION_ONLY)
+    return FailureClass.REGRESS if known else FailureClass.VERIFY
+
+
+_NEW_VERSION_ONLY = ("agent.running_version", "service.stable", "centre.")
 
 
 def _commit(session: RunSession, work: HostWork, order: Order, stage: str) -> HostResult:

@@ -14,6 +14,7 @@ from upkeep.domain.finding import Finding
 from upkeep.domain.orders import Changed, Check, Checked, Event, Look, Looked, Order
 from upkeep.errors import (
     AuditError,
+    CommandFailed,
     CommandTimeout,
     HostError,
     HostLocked,
@@ -96,8 +97,11 @@ def _expected(step: Step, cause: UpkeepError, *, reason: str) -> HostResult:
         return HostResult(
             outcome=HostOutcome.BLOCKED, failure_class=FailureClass.PRECHECK, reason=reason, remedy=remedy
         )
+    failure_class = _CLASS_OF_STEP[step]
+    if step is Step.FETCH and isinstance(cause, CommandFailed):
+        failure_class = FailureClass.APPLY  # what arrived is right, but will not run here: its own check said no
     outcome = HostOutcome.BLOCKED if step in {Step.CHECK, Step.LOCK} else HostOutcome.FAILED
-    return HostResult(outcome=outcome, failure_class=_CLASS_OF_STEP[step], reason=reason, remedy=remedy)
+    return HostResult(outcome=outcome, failure_class=failure_class, reason=reason, remedy=remedy)
 
 
 def result_of_findings(blocking: tuple[Finding, ...], failure_class: FailureClass, *, version: str = "") -> HostResult:

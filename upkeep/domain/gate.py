@@ -91,13 +91,15 @@ def judge_stage(
     finished: int,
     is_canary: bool,
 ) -> Judgement:
-    """The gate after a stage: the worst of its triggers, hold where no host of the stage finished, else go with the evidence there is."""
+    """The gate after a stage: the worst of its triggers, hold where no canary host finished, else go with the evidence there is."""
     judged = [judge_trigger(t, figures.get(t.name, ()), soak, over=over) for t in triggers]
     worst = max(judged, key=lambda j: _ORDER.index(j.decision), default=Judgement(Decision.GO, ""))
     if worst.decision is not Decision.GO:
         return worst
+    if finished == 0 and is_canary:
+        return Judgement(Decision.HOLD, "no canary host runs the new version, so nothing is known about it")
     if finished == 0:
-        return Judgement(Decision.HOLD, "no host of this stage runs the new version, so nothing is known about it")
+        return Judgement(Decision.GO, "no host of this stage was changed; the failures are within their limits")
     kind = "canary hosts" if is_canary else "hosts"
     return Judgement(
         Decision.GO,

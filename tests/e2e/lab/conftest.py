@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.lab.controller import Controller
+from tests.e2e.lab.controller import Controller, serving
 from upkeep.lab.lab import Lab
 
 
 @pytest.fixture(scope="session")
-def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("prefect")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """One real Prefect server for all tests, as a site has one; starting one per run would cost each run ten seconds."""
+    with serving(tmp_path_factory.mktemp("prefect")) as environ:
+        yield environ
 
 
 @pytest.fixture
-def controller(tmp_path: Path, prefect_home: Path) -> Controller:
-    """One Prefect home for all tests: its database is migrated once."""
-    return Controller(tmp_path / "home", {"PREFECT_HOME": str(prefect_home)})
+def controller(tmp_path: Path, prefect_server: dict[str, str]) -> Controller:
+    return Controller(tmp_path / "home", prefect_server)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.transaction.machine import Machine
+from tests.integration.transaction.machine import Machine, tar_gz
 from upkeep.errors import UntrustedRelease
 
 AGENT = ("agent-x/bin/agent", b"#!/bin/sh\nexit 0\n", 0o755)

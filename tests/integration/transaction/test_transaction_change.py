@@ -8,6 +8,7 @@ import stat
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -338,3 +339,41 @@ def test_pruning_keeps_what_runs_what_it_came_from_and_the_newest_backup(machine
     order = machine.locked(run="run-4")
     machine.change().roll_back(order, "back", with_state=False)
     assert machine.running() == "3.0.0"
+
+
+def test_a_host_whose_disk_the_new_version_filled_still_goes_back(machine: Machine, tmp_path: Path) -> None:
+    order = machine.switched()
+    machine.config.write_text("new format")
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "cat").write_text(f'#!/bin/sh\n[ ! -e "{machine.upkeep}/reserve" ] || exit 1\nexec /bin/cat "$@"\n')
+    (full / "cat").chmod(0o755)
+    assert machine.change(full).roll_back(order, "disk full", with_state=False).state is JournalState.ROLLED_BACK
+    assert machine.running() == "1.0.0"
+    assert machine.config.read_text() == "for=any\nlisten=8080\n"
+
+
+def test_room_kept_for_the_way_back_is_given_free_by_the_commit(machine: Machine) -> None:
+    order = machine.switched()
+    assert (machine.upkeep / "reserve/bytes").stat().st_blocks * 512 >= 2_000_000
+    machine.change().commit(order)
+    assert not (machine.upkeep / "reserve").exists()
+
+
+@pytest.mark.parametrize("shell", [["busybox", "ash"], ["bash", "--posix"]])
+def test_hosts_whose_sh_is_another_shell_are_changed_and_put_back_alike(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, shell
+) -> None:
+    start = subprocess.Popen
+
+    def with_other_shell(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        return start([*shell, *command[1:]], **options)
+
+    monkeypatch.setattr("upkeep.hosts.local.subprocess.Popen", with_other_shell)
+    order = machine.switched()
+    machine.config.write_text("new format")
+    machine.change().commit(order)
+    assert machine.running() == "2.0.0"
+    machine.change().roll_back(order, "back", with_state=True)
+    assert machine.running() == "1.0.0"
+    assert machine.config.read_text() == "for=any\nlisten=8080\n"

@@ -52,8 +52,9 @@ def test_without_enough_figures_no_gate_says_go_at_the_end_of_soak(values: list[
         assert judgement.decision is not Decision.GO
 
 
-def test_a_stage_of_which_no_host_finished_holds() -> None:
+def test_a_canary_of_which_no_host_finished_holds_and_a_later_stage_leans_on_the_earlier_ones() -> None:
     assert judge_stage([], {}, Soak(), over=True, finished=0, is_canary=True).decision is Decision.HOLD
+    assert judge_stage([], {}, Soak(), over=True, finished=0, is_canary=False).decision is Decision.GO
 
 
 def test_a_passed_gate_says_how_much_its_evidence_is_worth() -> None:

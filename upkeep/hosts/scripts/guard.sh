@@ -90,7 +90,7 @@ arm_units() {
 	guard_write systemd '' ''
 	unit_text timer | put "$UNITS/$GUARD_UNIT.timer" && unit_text service | put "$UNITS/$GUARD_UNIT.service" &&
 		unit_text boot | put "$UNITS/$GUARD_UNIT-boot.service" || finish guard-failed "$UNITS cannot be written"
-	: >"$U/systemctl.log"
+	log_anew
 	ctl_logged daemon-reload && ctl_logged enable "$GUARD_UNIT.timer" "$GUARD_UNIT-boot.service" &&
 		ctl_logged restart "$GUARD_UNIT.timer" && guard_armed || finish guard-failed "$(tail -c 400 "$U/systemctl.log")"
 	sync_tree "$UNITS"

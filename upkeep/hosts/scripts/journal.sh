@@ -47,14 +47,18 @@ journal_read() {
 	done <"$1"
 }
 
-# State, reason and actor are written down; nothing may follow when that fails. A copy lies with the run's backup.
-journal_write() {
+# State, reason and actor are written down. A copy lies with the run's backup.
+journal_try() {
 	j_state=$1 j_reason=$2 j_actor=$3 j_updated_at=$(now)
 	text=$(journal_text)
 	sum=$(printf '%s\n' "$text" | digest)
-	printf '%s\nsum=%s\n' "$text" "$sum" | put "$U/journal" || finish failed "the journal in $U cannot be written"
-	[ ! -d "$j_backup" ] || printf '%s\nsum=%s\n' "$text" "$sum" | put "$j_backup/journal" ||
-		finish failed "the journal in $j_backup cannot be written"
+	printf '%s\nsum=%s\n' "$text" "$sum" | put "$U/journal" || return 1
+	[ ! -d "$j_backup" ] || printf '%s\nsum=%s\n' "$text" "$sum" | put "$j_backup/journal"
+}
+
+# Nothing may follow when that fails.
+journal_write() {
+	journal_try "$@" || finish failed "the journal in $U cannot be written"
 }
 
 # What is known without the journal: the newest copy beside a backup, set right by what the binary really is.

@@ -5,8 +5,14 @@ ctl() {
 	timeout -k 5 "$START_TIMEOUT" systemctl "$@" </dev/null 9>&-
 }
 
+# On a full disk there is no log, but the service can still be stopped. (':' would end the shell when it cannot redirect.)
+log_anew() {
+	log=$U/systemctl.log
+	true 2>/dev/null >"$log" || log=/dev/null
+}
+
 ctl_logged() {
-	ctl "$@" >>"$U/systemctl.log" 2>&1
+	ctl "$@" >>"${log:-/dev/null}" 2>&1
 }
 
 service_show() {
@@ -29,13 +35,13 @@ wait_active() {
 
 # Starts the unit anew and waits until it is active.
 service_restart() {
-	: >"$U/systemctl.log"
+	log_anew
 	ctl_logged reset-failed "$UNIT"
 	ctl_logged restart "$UNIT" && wait_active
 }
 
 service_stop() {
-	: >"$U/systemctl.log"
+	log_anew
 	ctl_logged stop "$UNIT"
 }
 

@@ -17,6 +17,19 @@ adopt() {
 		finish failed "the old binary cannot be kept aside in $RELEASES"
 }
 
+# Room for the journal and the restored configuration, should the new version fill the disk.
+reserve_room() {
+	[ ! -d "$U/reserve" ] || return 0
+	mkdir "$U/reserve" && dd if=/dev/zero of="$U/reserve/bytes" bs=65536 count=32 2>/dev/null && sync "$U/reserve/bytes" || return 1
+	inode=0
+	while [ "$inode" -lt 64 ]; do
+		true >"$U/reserve/inode.$inode" || return 1
+		inode=$((inode + 1))
+	done
+}
+
+free_room() { rm -rf "$U/reserve"; }
+
 switch_link() {
 	if [ "$(readlink -- "$BINARY")" = "$j_to_target" ]; then
 		journal_write switched "$REASON" controller
@@ -45,6 +58,10 @@ phase_switch() {
 		finish mismatch "the unpacked binary is not the one that was checked"
 	backup_intact || finish backup-damaged "the backup on the host is gone or changed"
 	j_fence=$FENCE j_guard_deadline=$(($(now) + DEAD_MAN))
+	if ! reserve_room; then
+		free_room
+		finish failed "no room in $U: 2 MiB and 64 inodes are kept for the way back"
+	fi
 	switch_link
 	if [ ! -e "$j_backup/restarted" ] || [ "$(service_state)" != active ]; then
 		service_restart || finish not-started "$(service_evidence)"
@@ -65,6 +82,7 @@ phase_commit() {
 	j_guard_deadline=0 j_fence=$FENCE
 	[ "$j_state" = committed ] || journal_write committed "$REASON" controller
 	guard_disarm
+	free_room
 	rm -f -- "$(parcel)"
 	tell_journal
 	finish ok
@@ -78,9 +96,15 @@ undo() {
 			[ "$1" = guard ] || finish backup-damaged "the backup on the host is gone or changed"
 			note='; the configuration was not restored: the backup on the host is gone or changed'
 		fi
-		journal_write rolling-back "$2" "$1"
-		[ "$WITH_STATE" = no ] || [ ! -d "$j_backup" ] || echo yes | put "$j_backup/with-state" || finish failed "$j_backup cannot be written"
+		if ! journal_try rolling-back "$2" "$1"; then
+			# A disk the new version has filled: it must end before the room kept for this is given free.
+			[ "$3" = boot ] || service_stop
+			free_room
+			journal_write rolling-back "$2" "$1"
+		fi
 		[ "$3" = boot ] || service_stop
+		free_room
+		[ "$WITH_STATE" = no ] || [ ! -d "$j_backup" ] || echo yes | put "$j_backup/with-state" || finish failed "$j_backup cannot be written"
 		[ -n "$note" ] || restore_files "$(kinds_to_restore)" || finish failed "configuration or state cannot be restored"
 		restore_binary || finish failed "the old binary cannot be restored"
 		sync_restored

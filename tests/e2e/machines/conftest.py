@@ -1,0 +1,95 @@
+"""Ten real systemd hosts with nats-server 2.10.25, and a site that wants 2.12.8. Needs root: CI has it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.lab.controller import Controller, serving
+from tests.e2e.machines import nats
+from tests.e2e.machines.fleet import Machines
+
+
+@dataclass(frozen=True)
+class Site:
+    """Documents for the hosts."""
+
+    inventory: Path
+    plan: Path
+
+    def words(self, *settings: str) -> tuple[str, ...]:
+        return (
+            "-i",
+            str(self.inventory),
+            "-p",
+            str(self.plan),
+            *(part for text in settings for part in ("--set", text)),
+        )
+
+
+@pytest.fixture(scope="session")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    if os.geteuid() != 0:
+        pytest.skip("booting real hosts needs root")
+    made = Machines("upk", tmp_path_factory.mktemp("machines"))
+    try:
+        made.up(10)
+        yield made
+    finally:
+        made.do("down")
+
+
+@pytest.fixture
+def old_agents(machines: Machines) -> Machines:
+    """Every host healed and with the old version, whatever a test before did."""
+    machines.do("heal", "all")
+    machines.sh_all(
+        "systemctl stop nats-agent 2>/dev/null; rm -rf /var/lib/upkeep /opt/nats-agent /var/lib/nats-agent; true"
+    )
+    nats.install(machines, nats.OLD)
+    return machines
+
+
+@pytest.fixture(scope="session")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("releases")
+    key = nats.new_key(folder)
+    nats.release(folder / nats.NEW, nats.NEW, 212, key)
+    return folder
+
+
+@pytest.fixture
+def site(old_agents: Machines, releases: Path, tmp_path: Path) -> Site:
+    (tmp_path / "inventory.yaml").write_text(yaml.safe_dump(old_agents.inventory()))
+    (tmp_path / "nats-agent.yaml").write_text(nats.PROFILE.read_text())
+    plan = {
+        "name": "nats-2.12",
+        "profile": "nats-agent.yaml",
+        "release": str(releases / nats.NEW / "release.json"),
+        "trust": {"keys": [{"id": "nats", "file": str(releases / "release.pem")}]},
+        "stages": ["canary", "100%"],
+        "down_budget_pct": 60,
+        "healthy_time": "2s",
+        "healthy_deadline": "30s",
+        "dead_man": "60s",
+        "soak": {"canary": "2s", "other": "2s", "every": "1s"},
+        "failures": {"unreachable": {"at_least": 4}, "environment": {"at_least": 4}},
+    }
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    return Site(tmp_path / "inventory.yaml", tmp_path / "plan.yaml")
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with serving(tmp_path_factory.mktemp("prefect")) as environ:
+        yield environ
+
+
+@pytest.fixture
+def controller(tmp_path: Path, prefect_server: dict[str, str]) -> Controller:
+    return Controller(tmp_path / "home", prefect_server)
