@@ -17,7 +17,7 @@ from upkeep.domain.facts import HostFacts
 from upkeep.domain.failure import FailureClass
 from upkeep.domain.finding import Finding, blockers, regressions
 from upkeep.domain.orders import Changed
-from upkeep.errors import CommandFailed, StepFailed
+from upkeep.errors import HostError, StepFailed
 from upkeep.hosts.host_change import Order
 from upkeep.hosts.verification import baseline, watch_healthy
 
@@ -48,20 +48,26 @@ def _transaction(session: RunSession, work: HostWork, facts: HostFacts, stage: s
                 return wait_for_host(session, work, order, error, stage=stage)
             failed = result_of(error)
             failure_class = error.cause.failure_class if isinstance(error.cause, GotWorse) else failed.failure_class
+            reason = error.cause.problem if isinstance(error.cause, HostError) else failed.reason
             return put_back(
-                session, work, order, reason=failed.reason, failure_class=failure_class, stage=stage, guarded=True
+                session,
+                work,
+                order,
+                reason=reason,
+                failure_class=failure_class,
+                stage=stage,
+                remedy=failed.remedy,
+                guarded=True,
             )
 
 
-class GotWorse(CommandFailed):
-    """The host is worse than before its change; `failure_class` tells whether it never got well or got worse than its baseline."""
+class GotWorse(HostError):
+    """The host is worse than before its change; `failure_class` says whether the new version never got well or something else broke."""
 
     def __init__(self, host: str, worse: tuple[Finding, ...], failure_class: FailureClass) -> None:
         self.failure_class = failure_class
-        first = worse[0]
-        super().__init__(
-            host, f"{first.key}: {first.reason}", exit_code=1, evidence=first.evidence, remedy=first.remedy
-        )
+        more = f" (and {len(worse) - 1} more findings)" if len(worse) > 1 else ""
+        super().__init__(host, f"{worse[0].key}: {worse[0].reason}{more}", remedy=worse[0].remedy)
 
 
 def _baseline(session: RunSession, work: HostWork, stage: str) -> tuple[Finding, ...]:

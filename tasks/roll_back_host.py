@@ -51,6 +51,7 @@ def put_back(
     failure_class: FailureClass | None,
     stage: str,
     guarded: bool = False,
+    remedy: str = "",
 ) -> HostResult:
     """Restore binary and configuration (and data a one-way release changed), then verify as after an upgrade.
 
@@ -83,7 +84,7 @@ def put_back(
         from_version=journal.from_version,
         to_version=journal.from_version,
         reason=reason,
-        remedy=f"find out why before trying {journal.to_version} on this host again",
+        remedy=remedy or f"find out why before trying {journal.to_version} on this host again",
     )
 
 

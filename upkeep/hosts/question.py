@@ -27,7 +27,7 @@ ask() {
     { exit_code=$( {
           { timeout -k 2 "$2" sh -c "$3" </dev/null 2>&1 3>&-; echo $? >&3; } | { head -c @BYTES@; cat >/dev/null; } >&4
       } 3>&1 )
-      printf '\n%s' "$exit_code" >&4; } 4>&1 | base64 | tr -d '\n' | fold -w 3000 | {
+      printf '\n%s' "$exit_code" >&4; } 4>&1 | base64 -w 3000 | {
         part=0
         while IFS= read -r text || [ -n "$text" ]; do
             printf '%s:%s:%s:%s\n' @NONCE@ "$1" "$part" "$text"

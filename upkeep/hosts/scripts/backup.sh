@@ -158,6 +158,9 @@ write_verified() {
 # Makes and compares a backup in the folder $1; a file that changes is read again, three times in all.
 make_backup() {
 	mkdir -p "$1/upkeep-backup" && chmod 0700 "$1" || finish failed "$1 cannot be made"
+	for program in find tar; do
+		$program --version 2>&1 | grep -q GNU || finish backup-failed "GNU $program is needed on the host"
+	done
 	binary_look
 	[ "$b_form" != other ] || finish backup-failed "$BINARY is neither a file nor a link to one"
 	tar_attributes

@@ -1,6 +1,14 @@
 # Answers to the controller, and files that a power cut leaves either old or new, never half.
 # shellcheck disable=SC2015,SC2034,SC2153,SC2154 # one library in several files; in 'a && b || finish', finish is meant for both
 
+# busybox' shell prefers its own find and tar, which lack what a backup needs, to those on PATH.
+case ${BB_ASH_VERSION:-} in
+?*)
+	find() { /usr/bin/find "$@"; }
+	tar() { "$(PATH=/usr/bin:/bin which tar)" "$@"; }
+	;;
+esac
+
 now() { date +%s; }
 
 pause() { sleep 0.2 2>/dev/null || sleep 1; }
