@@ -19,7 +19,7 @@ def hundred(tmp_path: Path) -> Iterator[Lab]:
     made.remove()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_a_hundred_hosts_go_to_the_new_version_in_one_run_without_an_error(hundred: Lab, controller: Controller) -> None:
     settings = ("healthy_time=2s", "healthy_deadline=100s", "dead_man=200s", "soak.canary=1s", "soak.other=1s", "soak.every=1s", "at_once=25")
     code, report = controller.run(hundred, settings=(*settings, "down_budget_pct=30"))

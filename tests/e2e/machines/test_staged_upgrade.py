@@ -15,7 +15,7 @@ from tests.e2e.machines import nats
 from tests.e2e.machines.conftest import Site
 from tests.e2e.machines.fleet import Machines
 
-pytestmark = [pytest.mark.machines, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.machines, pytest.mark.timeout(900), pytest.mark.xdist_group("machines")]
 
 
 def running(machines: Machines, host: str) -> str:
