@@ -20,10 +20,22 @@ def hundred(tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.mark.timeout(1200)
-def test_a_hundred_hosts_go_to_the_new_version_in_one_run_without_an_error(hundred: Lab, controller: Controller) -> None:
-    settings = ("healthy_time=2s", "healthy_deadline=100s", "dead_man=200s", "soak.canary=1s", "soak.other=1s", "soak.every=1s", "at_once=25")
+def test_a_hundred_hosts_go_to_the_new_version_in_one_run_without_an_error(
+    hundred: Lab, controller: Controller
+) -> None:
+    settings = (
+        "healthy_time=2s",
+        "healthy_deadline=100s",
+        "dead_man=200s",
+        "soak.canary=1s",
+        "soak.other=1s",
+        "soak.every=1s",
+        "at_once=25",
+    )
     code, report = controller.run(hundred, settings=(*settings, "down_budget_pct=30"))
-    assert (code, report["outcome"]) == (0, "succeeded"), {n: r for n, r in report["hosts"].items() if r["outcome"] != "committed"}
+    assert (code, report["outcome"]) == (0, "succeeded"), {
+        n: r for n, r in report["hosts"].items() if r["outcome"] != "committed"
+    }
     assert len(outcomes(report)) == 100
     assert set(outcomes(report).values()) == {"committed"}
     assert controller("history", "verify").returncode == 0

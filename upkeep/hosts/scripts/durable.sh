@@ -1,13 +1,24 @@
 # Answers to the controller, and files that a power cut leaves either old or new, never half.
 # shellcheck disable=SC2015,SC2034,SC2153,SC2154 # one library in several files; in 'a && b || finish', finish is meant for both
 
-# busybox' shell prefers its own find and tar, which lack what a backup needs, to those on PATH.
-case ${BB_ASH_VERSION:-} in
-?*)
-	find() { /usr/bin/find "$@"; }
-	tar() { "$(PATH=/usr/bin:/bin which tar)" "$@"; }
-	;;
-esac
+# busybox' shell prefers its own find and tar, which lack what a backup needs, to programs called without their path.
+on_path() {
+	folders=${PATH:-/usr/bin:/bin}:
+	while [ -n "$folders" ]; do
+		found=${folders%%:*}/$1 folders=${folders#*:}
+		[ ! -x "$found" ] || return
+	done
+	found=$1
+}
+
+on_path find
+FIND=$found
+on_path tar
+TAR=$found
+
+find() { "$FIND" "$@"; }
+
+tar() { "$TAR" "$@"; }
 
 now() { date +%s; }
 
