@@ -56,7 +56,8 @@ machines() {
 	done
 	[ -z "$missing" ] && return
 	say "installing$missing"
-	# shellcheck disable=SC2086 - a list of packages
+	# a list of packages
+	# shellcheck disable=SC2086
 	apt_install $missing || say "could not install$missing; tests that need them will fail"
 }
 

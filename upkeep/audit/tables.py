@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Integer
+from sqlalchemy import BigInteger
 from sqlmodel import Field, SQLModel, UniqueConstraint
-
-COUNT = BigInteger().with_variant(Integer(), "sqlite")  # SQLite's row id is an INTEGER and 64 bits wide
 
 
 class EventRow(SQLModel, table=True):
-    """One event: `body` is all of it as canonical JSON, and what the chain covers; the other columns are for searching."""
+    """One event; the hash covers the one before, so a change anywhere shows."""
 
     __tablename__ = "event"
 
-    seq: int = Field(primary_key=True, sa_type=COUNT, sa_column_kwargs={"autoincrement": False})
-    at: str = Field(description="UTC with microseconds")
+    seq: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    at: str
     run: str = Field(index=True)
-    actor_name: str = Field(default="", index=True)
-    actor_kind: str = ""
-    on_behalf_of: str = ""
     action: str
-    happening: str = ""
     host: str = Field(default="", index=True)
-    stage: str = ""
-    step: str | None = None
-    reason: str = ""
     body: str
     prev_hash: str = Field(unique=True)
     hash: str = Field(unique=True)
@@ -87,11 +78,11 @@ class HostRow(SQLModel, table=True):
 
 
 class StepRow(SQLModel, table=True):
-    """One try of one step on one host, numbered like the event of its intent; without an end nobody knows what came of it."""
+    """One try of one step on one host; without an end nobody knows what came of it."""
 
     __tablename__ = "step_attempt"
 
-    id: int = Field(primary_key=True, sa_type=COUNT, sa_column_kwargs={"autoincrement": False})
+    id: int | None = Field(default=None, primary_key=True)
     run: str = Field(index=True, foreign_key="run.id")
     host: str
     step: str
@@ -140,5 +131,5 @@ class ReleaseSeenRow(SQLModel, table=True):
 
     channel: str = Field(primary_key=True)
     key_id: str = Field(primary_key=True)
-    release_seq: int = Field(sa_type=COUNT)
+    release_seq: int
     run: str
