@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prefect import serve
+from prefect.deployments.runner import EntrypointType
 
 from flows.backup import backup
 from flows.maintenance import maintenance
@@ -16,7 +17,8 @@ RUNBOOKS = (maintenance, pre_update_check, backup, staged_upgrade, verification,
 
 def main() -> None:
     """Register the runbooks as deployments named `manual` and run what is asked for."""
-    serve(*(runbook.to_deployment("manual") for runbook in RUNBOOKS), pause_on_shutdown=False)  # type: ignore[arg-type]
+    module = EntrypointType.MODULE_PATH
+    serve(*(runbook.to_deployment("manual", entrypoint_type=module) for runbook in RUNBOOKS), pause_on_shutdown=False)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -7,16 +7,39 @@ from datetime import UTC, datetime
 from tasks.board import publish_report
 from tasks.session import RunSession
 from upkeep.audit.reading import RunDetail
-from upkeep.domain.change import HostResult, RunOutcome
+from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
+from upkeep.domain.comparison import before_after
 from upkeep.domain.record import RunReport, StageReport
+
+MOST_TABLES = 100
 
 
 def close_and_report(session: RunSession, outcome: RunOutcome | None, reason: str) -> RunReport:
     """Write the outcome down and hand out the report."""
     session.history.close_run(session.record.id, outcome or RunOutcome.FAILED, reason)
     report = report_of(session.history.run(session.record.id))
-    publish_report(session, markdown(report))
+    publish_report(session, "\n".join([markdown(report), *_figures(session, report)]))
     return report
+
+
+def _figures(session: RunSession, report: RunReport) -> list[str]:
+    """A before/after table for every changed host, up to a number that a page can show."""
+    lines: list[str] = []
+    changed = [name for name, result in report.hosts.items() if result.outcome is HostOutcome.COMMITTED]
+    for name in changed[:MOST_TABLES]:
+        phases = [
+            [row.finding for row in session.history.findings_of(report.run, name, phase)]
+            for phase in ("baseline", "verify")
+        ]
+        lines += [
+            "",
+            f"## {name}: before and after",
+            "",
+            "| figure | before | after | change | verdict |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        lines += [_row(*row.cells()) for row in before_after(*phases)]
+    return lines
 
 
 def report_of(detail: RunDetail) -> RunReport:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.deliver_release import pieces
 from tasks.lock_host import is_one_way, locked, order_of
 from tasks.session import HostWork, RunSession
 from upkeep.domain.change import HostOutcome, HostResult, Journal, JournalState, Step
 from upkeep.domain.failure import FailureClass
 from upkeep.domain.finding import blockers
 from upkeep.domain.orders import Changed
-from upkeep.errors import CommandFailed, CommandTimeout, HostError, StepFailed, Unreachable, UpkeepError
+from upkeep.errors import BackupError, CommandFailed, CommandTimeout, HostError, StepFailed, Unreachable, UpkeepError
 from upkeep.hosts.host_change import Order
 from upkeep.hosts.verification import watch_healthy
 
@@ -62,7 +64,7 @@ def put_back(
     try:
         with session.step(name, Step.ROLLBACK, stage=stage) as step:
             step.reason = reason
-            journal = work.change.roll_back(order, reason, with_state=is_one_way(session), of_run=session.record.of_run)
+            journal = _restore(session, work, order, reason)
             findings = watch_healthy(
                 work.transport, work.profile, session.record.plan, expected_version=journal.from_version, become=True
             )
@@ -111,6 +113,23 @@ def wait_for_host(session: RunSession, work: HostWork, order: Order, error: Step
             reason=f"{reason}; the host went back by itself: {journal.reason}",
         )
     return put_back(session, work, order, reason=reason, failure_class=FailureClass.UNREACHABLE, stage=stage)
+
+
+def _restore(session: RunSession, work: HostWork, order: Order, reason: str) -> Journal:
+    """Roll back from the copy on the host; where that is gone or damaged, bring the controller's archive back first."""
+    one_way, of_run = is_one_way(session), session.record.of_run
+    try:
+        return work.change.roll_back(order, reason, with_state=one_way, of_run=of_run)
+    except BackupError:
+        kept = [
+            b
+            for b in session.history.backups(of_run or session.record.id)
+            if b.host == work.host.name and Path(b.path).exists()
+        ]
+        if not kept:
+            raise
+        work.change.restore_from(order, pieces(Path(kept[-1].path), 0))
+        return work.change.roll_back(order, reason, with_state=one_way, of_run=of_run)
 
 
 def _journal_when_back(work: HostWork, deadline: float) -> Journal | None:

@@ -16,6 +16,7 @@ from upkeep.commands.running import print_json
 from upkeep.console.report import show_report
 from upkeep.console.screen import coloured, screen
 from upkeep.domain.change import Journal
+from upkeep.domain.comparison import before_after
 from upkeep.domain.finding import Verdict
 from upkeep.domain.record import Actor, Happening
 from upkeep.errors import HostError
@@ -68,6 +69,8 @@ def show_run(run_id: str, *, host: str, as_json: bool) -> None:
     _show_stages(console, detail)
     _show_steps(console, detail, host)
     _show_findings(console, detail, host)
+    if host:
+        _show_before_after(console, detail, host)
 
 
 def show_status(run_id: str, *, as_json: bool) -> int:
@@ -185,6 +188,19 @@ def _show_steps(console: Console, detail: RunDetail, host: str) -> None:
         result = step.happening.value if step.happening is not Happening.INTENT else "no result"
         table.add_row(step.host, step.step.value, f"{step.intent_at:%H:%M:%S}", took, result, escape(step.reason))
     console.print(table)
+
+
+def _show_before_after(console: Console, detail: RunDetail, host: str) -> None:
+    found = {
+        phase: [row.finding for row in site().history.findings_of(detail.id, host, phase)]
+        for phase in ("baseline", "verify")
+    }
+    rows = before_after(found["baseline"], found["verify"])
+    if rows:
+        table = _table("figure", "before", "after", "change", "verdict")
+        for row in rows:
+            table.add_row(*row.cells())
+        console.print(table)
 
 
 def _show_findings(console: Console, detail: RunDetail, host: str) -> None:

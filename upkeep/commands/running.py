@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
 from upkeep.console.live import LiveRun
+from upkeep.console.log import EventLog
 from upkeep.console.report import show_report
 from upkeep.console.screen import screen
 from upkeep.domain.change import RunOutcome
-from upkeep.domain.record import Actor, RunReport, RunRequest
+from upkeep.domain.record import Actor, Event, RunReport, RunRequest
 from upkeep.errors import BadInput, Refused, UpkeepError
 from upkeep.project import prefect_settings, put_on_path
 
@@ -106,12 +108,16 @@ def _shown(*, as_json: bool) -> Iterator[None]:
     from upkeep.wiring import site  # noqa: PLC0415 - opens nothing until a command needs it
 
     listeners = site().history.listeners
-    with LiveRun(screen(stderr=as_json)) as live:
-        listeners.append(live)
+    if os.environ.get("UPKEEP_LOG") == "json":
+        shown: contextlib.AbstractContextManager[Callable[[Event], None]] = contextlib.nullcontext(EventLog())
+    else:
+        shown = LiveRun(screen(stderr=as_json))
+    with shown as listener:
+        listeners.append(listener)
         try:
             yield
         finally:
-            listeners.remove(live)
+            listeners.remove(listener)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.domain.profile import AgentProfile, Metric
@@ -61,28 +60,6 @@ def _against(now: Finding, before: Finding | None, limit: Metric | None) -> Find
             "remedy": "look what changed; the profile sets the limit",
         },
     )
-
-
-@dataclass(frozen=True)
-class BeforeAfter:
-    """One row of a before/after table."""
-
-    metric: str
-    before: float | None
-    after: float | None
-    unit: str
-    verdict: Verdict
-
-    @property
-    def change_pct(self) -> float | None:
-        """Change in per cent; None without two figures or from zero."""
-        return 100 * (self.after - self.before) / self.before if self.before and self.after is not None else None
-
-
-def before_after(before: Sequence[Finding], after: Sequence[Finding]) -> list[BeforeAfter]:
-    """Every figure that was read after the change, beside the one before it."""
-    earlier = {finding.key: finding.value for finding in before}
-    return [BeforeAfter(f.key, earlier.get(f.key), f.value, f.unit, f.verdict) for f in after if f.value is not None]
 
 
 def _number(text: str) -> float | None:
