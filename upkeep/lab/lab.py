@@ -23,7 +23,7 @@ from upkeep.lab.systemctl import Answer
 
 __all__ = ["FAULTS", "HostStatus", "Lab", "LabStatus"]
 
-START_SECONDS, START_SECONDS_PER_HOST = 30, 1
+START_SECONDS, START_SECONDS_PER_HOST = 90, 1
 STOP_MS = 30_000
 
 

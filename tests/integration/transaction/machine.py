@@ -231,15 +231,20 @@ def build(root: Path) -> Machine:
     return host
 
 
+def guards(host: Machine) -> list[str]:
+    """Process ids of this host's dead-man switches that are alive."""
+    script = os.fsencode(host.upkeep / "incoming/guard.sh")
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if script in (process / "cmdline").read_bytes().split(b"\0"):
+                found.append(process.name)
+    return found
+
+
 def end_processes(host: Machine) -> None:
-    """Kill the agent and the dead-man switch."""
-    guard = host.upkeep / "guard"
-    pids = [(host.root / "systemd/pid").read_text()] if (host.root / "systemd/pid").exists() else []
-    pids += (
-        [line[4:] for line in guard.read_text().splitlines() if line.startswith("pid=") and line[4:]]
-        if guard.exists()
-        else []
-    )
-    for pid in pids:
+    """Kill the agent and every dead-man switch, with what they started."""
+    agent = host.root / "systemd/pid"
+    for pid in [*guards(host), *([agent.read_text()] if agent.exists() else [])]:
         with suppress(ProcessLookupError, ValueError):
             os.killpg(int(pid), signal.SIGKILL)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.transaction.machine import Machine
+from tests.integration.transaction.machine import Machine, guards
 from upkeep.domain.change import JournalState
 from upkeep.errors import HostError
 
@@ -54,8 +54,9 @@ def test_after_a_commit_it_never_fires(machine: Machine, until: Until) -> None:
     guard = machine.change().inspect().guard
     pid = next(line for line in (machine.upkeep / "guard").read_text().splitlines() if line.startswith("pid="))[4:]
     assert guard is not None
+    assert len(session_of(pid)) == 2
     machine.change().commit(order)
-    until(lambda: not Path(f"/proc/{pid}").exists() or ") Z " in Path(f"/proc/{pid}/stat").read_text())
+    until(lambda: not session_of(pid))
     assert "result=idle" in fire(machine)
     assert state_of(machine) is JournalState.COMMITTED
     assert machine.running() == "2.0.0"
@@ -129,18 +130,28 @@ def test_repeating_the_switch_gives_the_whole_time_again_and_leaves_one_guard(ma
     assert len(guards(machine)) == 1
 
 
-def guards(machine: Machine) -> list[str]:
-    """Guard processes of this host that are alive."""
-    script = str(machine.upkeep / "incoming/guard.sh")
-    found = []
+def test_a_guard_left_by_a_switch_that_was_cut_gives_way_to_the_one_armed_later(machine: Machine, until: Until) -> None:
+    order = machine.switched(dead_man=timedelta(seconds=2))
+    first = guards(machine)
+    (machine.upkeep / "guard").unlink()
+    machine.change().switch(replace(order, dead_man=timedelta(minutes=5)))
+    assert len(guards(machine)) == 2
+    until(lambda: first[0] not in guards(machine))
+    assert state_of(machine) is JournalState.SWITCHED
+    assert len(guards(machine)) == 1
+
+
+def session_of(leader: str) -> list[str]:
+    """Living processes of the session that a process leads: the guard and the sleep it waits in."""
+    living = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            words = (process / "cmdline").read_text().split("\0")
+            fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
         except OSError:
             continue
-        if script in words:
-            found.append(process.name)
-    return found
+        if fields[3] == leader and fields[0] != "Z":
+            living.append(process.name)
+    return living
 
 
 def set_state(machine: Machine, state: str) -> None:

@@ -65,8 +65,8 @@ arm_process() {
 	[ -z "$old" ] || stop_process "$old"
 }
 
-# The guard and the sleep it waits in.
-stop_process() { kill -TERM -- "-$1" 2>/dev/null || kill -TERM "$1" 2>/dev/null; }
+# The guard and the sleep it waits in; dash, busybox and bash agree on this form alone.
+stop_process() { kill -TERM "-$1" 2>/dev/null || kill -TERM "$1" 2>/dev/null; }
 
 unit_text() {
 	case $1 in
@@ -135,7 +135,12 @@ guard_main() {
 	export LC_ALL PATH
 	umask 022
 	cd /
-	[ "$1" != process ] || sleep "$DEAD_MAN"
+	if [ "$1" = process ]; then
+		sleep "$DEAD_MAN"
+		# A later guard of the same change has its own deadline.
+		! guard_alive || [ "$g_pid" = "$$" ] || exit 0
+	fi
+	[ -d "$U" ] || exit 0
 	tries=1
 	while [ "$tries" -le 5 ]; do
 		answer=$(guard_once "$1")
