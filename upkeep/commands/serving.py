@@ -16,7 +16,7 @@ from upkeep.errors import ServiceError
 from upkeep.project import prefect_settings, project_folder
 
 ADDRESS = "http://127.0.0.1:4200"
-STARTED_WITHIN_SECONDS = 120
+STARTED_WITHIN_SECONDS = 300
 
 
 def up() -> int:

@@ -47,7 +47,7 @@ class Controller:
         }
         return {**os.environ, **own, **self.environ}
 
-    def __call__(self, *words: str, timeout_seconds: float = 240) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *words: str, timeout_seconds: float = 1200) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [UPKEEP, *words],
             env=self.environment(),

@@ -36,7 +36,7 @@ class Site:
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     if os.geteuid() != 0:
         pytest.skip("booting real hosts needs root")
-    made = Machines("upk", tmp_path_factory.mktemp("machines"))
+    made = Machines(f"u{os.getpid()}", tmp_path_factory.mktemp("machines"))
     try:
         made.up(10)
         yield made
