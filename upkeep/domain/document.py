@@ -27,7 +27,10 @@ def _duration(value: Any) -> Any:  # noqa: ANN401 - whatever YAML held
     if isinstance(value, str) and (match := _DURATION.match(value)):
         unit = match[2] if match[2] == "ms" else match[2][0]
         value = float(match[1]) * _UNIT_SECONDS[unit]
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _LONGEST_SECONDS:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not 0 <= value <= _LONGEST_SECONDS:
+            message = "is too large or negative; a duration is 0 s to ten years"
+            raise ValueError(message)
         return timedelta(seconds=value)
     if isinstance(value, timedelta):
         return value
