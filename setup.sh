@@ -3,6 +3,9 @@
 set -eu
 cd "$(dirname "$0")"
 export UV_PYTHON_DOWNLOADS=never DEBIAN_FRONTEND=noninteractive
+if [ -s /etc/ssl/certs/ca-certificates.crt ]; then # a site's own certificate authority lies there, not in uv
+	export UV_SYSTEM_CERTS=1
+fi
 
 say() { echo "setup: $*" >&2; }
 
