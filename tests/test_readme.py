@@ -6,25 +6,20 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from tests.e2e.lab.controller import serving
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line]
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+@pytest.fixture
+def home(tmp_path: Path, prefect_server: dict[str, str]) -> dict[str, str]:
     """A person's home with nothing in it."""
-    folder = tmp_path_factory.mktemp("home")
-    (folder / "prefect").mkdir()
-    with serving(folder / "prefect") as settings:
-        yield {**os.environ, **settings, "HOME": str(folder), "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"}
+    path = f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"
+    return {**os.environ, **prefect_server, "HOME": str(tmp_path), "PATH": path}
 
 
 @pytest.mark.timeout(600)

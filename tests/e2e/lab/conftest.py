@@ -7,15 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.lab.controller import Controller, serving
+from tests.e2e.lab.controller import Controller
 from upkeep.lab.lab import Lab
-
-
-@pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """One real Prefect server for all tests, as a site has one; starting one per run would cost each run ten seconds."""
-    with serving(tmp_path_factory.mktemp("prefect")) as environ:
-        yield environ
 
 
 @pytest.fixture

@@ -5,20 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from upkeep.lab.lab import Lab
-from upkeep.project import PREFECT_ENVIRONMENT
 
 UPKEEP = str(Path(sys.executable).parent / "upkeep")
 QUICK = (
@@ -69,35 +63,6 @@ class Controller:
         return self.json(
             "run", runbook, *documents(lab), *(part for text in settings for part in ("--set", text)), *words
         )
-
-
-@contextmanager
-def serving(home: Path) -> Iterator[dict[str, str]]:
-    """A Prefect server on a free loopback port; yields the settings that lead to it."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    settings = {**PREFECT_ENVIRONMENT, "PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
-    words = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(words, env={**os.environ, **settings}, stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + 120
-        while not _healthy(settings["PREFECT_API_URL"]):
-            assert server.poll() is None, (home / "server.log").read_text()
-            assert time.monotonic() < deadline, "the Prefect server does not answer"
-            time.sleep(0.05)
-        yield settings
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _healthy(api: str) -> bool:
-    try:
-        return httpx.get(f"{api}/health", timeout=5).is_success
-    except httpx.TransportError:
-        return False
 
 
 def documents(lab: Lab) -> tuple[str, ...]:

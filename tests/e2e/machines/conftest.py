@@ -10,9 +10,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.lab.controller import Controller, serving
+from tests.e2e.lab.controller import Controller
 from tests.e2e.machines import nats
-from tests.e2e.machines.fleet import Machines
+from upkeep.lab.machines import faults
+from upkeep.lab.machines.fleet import MachineFleet, remove_orphans
+
+PARENT = Path("/var/tmp/upkeep-test-machines")
+CLEAR = (
+    "systemctl stop --quiet nats-agent 2>/dev/null || true; rm -rf /var/lib/upkeep /opt/nats-agent /var/lib/nats-agent"
+)
 
 
 @dataclass(frozen=True)
@@ -33,24 +39,21 @@ class Site:
 
 
 @pytest.fixture(scope="session")
-def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+def machines() -> Iterator[MachineFleet]:
     if os.geteuid() != 0:
-        pytest.skip("booting real hosts needs root")
-    made = Machines(f"u{os.getpid()}", tmp_path_factory.mktemp("machines"))
-    try:
-        made.up(10)
-        yield made
-    finally:
-        made.do("down")
+        pytest.skip("booting real systemd hosts needs root")
+    remove_orphans(PARENT)
+    name = f"e2e{os.getpid()}"
+    with MachineFleet(name, PARENT / name) as fleet:
+        fleet.up(10)
+        yield fleet
 
 
 @pytest.fixture
-def old_agents(machines: Machines) -> Machines:
+def old_agents(machines: MachineFleet) -> MachineFleet:
     """Every host healed and with the old version, whatever a test before did."""
-    machines.do("heal", "all")
-    machines.sh_all(
-        "systemctl stop nats-agent 2>/dev/null; rm -rf /var/lib/upkeep /opt/nats-agent /var/lib/nats-agent; true"
-    )
+    machines.each(faults.heal)
+    machines.each(lambda machine: machine.sh(CLEAR))
     nats.install(machines, nats.OLD)
     return machines
 
@@ -64,7 +67,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def site(old_agents: Machines, releases: Path, tmp_path: Path) -> Site:
+def site(old_agents: MachineFleet, releases: Path, tmp_path: Path) -> Site:
     (tmp_path / "inventory.yaml").write_text(yaml.safe_dump(old_agents.inventory()))
     (tmp_path / "nats-agent.yaml").write_text(nats.PROFILE.read_text())
     plan = {
@@ -82,12 +85,6 @@ def site(old_agents: Machines, releases: Path, tmp_path: Path) -> Site:
     }
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
     return Site(tmp_path / "inventory.yaml", tmp_path / "plan.yaml")
-
-
-@pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with serving(tmp_path_factory.mktemp("prefect")) as environ:
-        yield environ
 
 
 @pytest.fixture

