@@ -7,7 +7,7 @@ are the caller's. The same code runs in Prefect, in a simulator and under proper
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -42,6 +42,22 @@ class StageVerdict:
     reason: str
 
 
+@dataclass(frozen=True)
+class Interrupted:
+    """How far a run had come when its controller died, as its history and its hosts tell.
+
+    `begun` had a turn without a result; `undoing` were being put back; `down` were found down before the first change.
+    """
+
+    stage_plan: StagePlan
+    results: Mapping[str, HostResult]
+    verdicts: tuple[StageVerdict, ...] = ()
+    begun: tuple[str, ...] = ()
+    undoing: tuple[Undo, ...] = ()
+    down: tuple[str, ...] = ()
+    stop: Stop | None = None
+
+
 class Engine:
     """One run of one plan over its targets.
 
@@ -69,8 +85,29 @@ class Engine:
         self._in_work: set[str] = set()
         self._down: set[str] = set()
         self._undo: list[Undo] = []
+        self._begun: list[str] = []
         self._stage_index = 0
         self._soak = _Soak()
+
+    @classmethod
+    def resumed(
+        cls, plan: Plan, hosts: Iterable[Host], left: Interrupted, *, now: datetime, fleet_size: int | None = None
+    ) -> Engine:
+        """A run that goes on after its controller died: the hosts in work then come first, whatever else stops.
+
+        A stage that was being watched is watched anew for its whole soak time.
+        """
+        engine = cls(plan, hosts, fleet_size=fleet_size)
+        engine.stage_plan, engine.results, engine.stop = left.stage_plan, dict(left.results), left.stop
+        engine.verdicts, engine._down = list(left.verdicts), set(left.down)
+        engine._unchecked, engine._stage_index = set(), sum(v.decision is Decision.GO for v in left.verdicts)
+        engine._open_stage()
+        engine._begun, engine._undo = sorted(left.begun), list(left.undoing)
+        engine._in_work = set(engine._begun)
+        engine._waiting = [n for n in engine._waiting if n not in engine.results and n not in engine._in_work]
+        engine._stop_unless_within_limits()
+        engine._settle(now)
+        return engine
 
     @property
     def stage(self) -> PlannedStage | None:
@@ -106,14 +143,20 @@ class Engine:
             checks: list[Order] = [Check(name) for name in self._waiting]
             self._waiting = []
             return checks
+        orders: list[Order] = self._urgent()
         if self.phase is Phase.CHANGING and self.stop is None:
-            return self._start_hosts(now)
-        orders: list[Order] = list(self._undo)
-        self._in_work.update(undo.host for undo in self._undo)
-        self._undo.clear()
+            return orders + self._start_hosts(now)
         if self.phase is Phase.SOAKING and self.stage is not None and self._soak.due(now, self.stage, self.plan):
             self._soak.looking = True
             orders.append(Look(self.stage.name, self._committed(self.stage.hosts)))
+        return orders
+
+    def _urgent(self) -> list[Order]:
+        """What is ordered whatever stops: hosts a dead controller left in work, and hosts to be put back."""
+        name = self.stage.name if self.stage else ""
+        orders: list[Order] = [*(Change(host, name) for host in self._begun), *self._undo]
+        self._in_work.update(undo.host for undo in self._undo)
+        self._begun, self._undo = [], []
         return orders
 
     def wake_at(self) -> datetime | None:

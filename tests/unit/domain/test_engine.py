@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
-from upkeep.domain.engine import Engine, Phase
+from upkeep.domain.engine import Engine, Interrupted, Phase
 from upkeep.domain.facts import HostFacts
 from upkeep.domain.failure import FailureClass
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.domain.inventory import Host
 from upkeep.domain.orders import Change, Changed, Check, Checked, Look, Looked, StopAsked, Undo
 from upkeep.domain.plan import Plan
+from upkeep.domain.stopping import Stop, StopKind
 
 START = datetime(2026, 11, 21, 22, 0, tzinfo=UTC)
 WORSE = Finding(check="service.active", verdict=Verdict.FAIL, reason="the unit is failed")
@@ -44,18 +46,21 @@ class World:
         for _ in range(limit):
             if self.engine.finished:
                 return self.engine
-            orders = self.engine.orders(self.now)
-            busy = self.engine.in_work | self.engine.sick
-            if self.engine.phase is Phase.CHANGING:
-                self.most_down = max(self.most_down, len(busy))
-            for order in orders:
-                self.log.append(order)
-                self.engine.apply(self.answer(order), self.now)
-            if not orders and not self.engine.finished:
-                wake = self.engine.wake_at()
-                assert wake is not None, "the engine neither orders nor waits"
-                self.now = max(wake, self.now)
+            self.step()
         raise AssertionError("the run never ends")
+
+    def step(self) -> None:
+        orders = self.engine.orders(self.now)
+        busy = self.engine.in_work | self.engine.sick
+        if self.engine.phase is Phase.CHANGING:
+            self.most_down = max(self.most_down, len(busy))
+        for order in orders:
+            self.log.append(order)
+            self.engine.apply(self.answer(order), self.now)
+        if not orders and not self.engine.finished:
+            wake = self.engine.wake_at()
+            assert wake is not None, "the engine neither orders nor waits"
+            self.now = max(wake, self.now)
 
     def answer(self, order: object) -> Checked | Changed | Looked:
         if isinstance(order, Check):
@@ -278,3 +283,41 @@ def test_whatever_happens_the_budget_holds_nothing_starts_after_a_stop_and_every
     assert engine.outcome is not None
     if engine.outcome is RunOutcome.SUCCEEDED:
         assert all(r.outcome in {HostOutcome.COMMITTED, HostOutcome.ALREADY_CURRENT} for r in engine.results.values())
+
+
+@given(st.integers(1, 40), st.integers(0, 60), st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None)
+def test_a_run_killed_anywhere_and_resumed_ends_as_if_nothing_had_happened(
+    size: int, killed_after: int, random: Random
+) -> None:
+    behaviour = {h.name: random.choice(["", "", "", "full", "breaks", "lost", "unreachable"]) for h in fleet(size)}
+    whole = World(Engine(plan(), fleet(size)), behaviour).run()
+    engine = Engine(plan(), fleet(size))
+    world = World(engine, behaviour)
+    planned = False
+    for _ in range(killed_after):
+        if engine.finished:
+            break
+        world.step()
+        planned = engine.phase is not Phase.CHECKING
+    if engine.finished or not planned:
+        return
+    begun = tuple(engine.in_work)
+    left = Interrupted(
+        stage_plan=engine.stage_plan,
+        results={name: r for name, r in engine.results.items() if name not in begun},
+        verdicts=tuple(engine.verdicts),
+        begun=begun,
+        stop=engine.stop,
+    )
+    resumed = World(Engine.resumed(plan(), fleet(size), left, now=world.now), behaviour).run()
+    assert (resumed.outcome, resumed.results) == (whole.outcome, whole.results)
+
+
+def test_a_resumed_run_finishes_hosts_in_work_even_after_a_stop_and_starts_no_other() -> None:
+    engine = Engine(plan(stages=["100%"], down_budget_pct=100), fleet(4))
+    World(engine).step()
+    begun = [order.host for order in engine.orders(START) if isinstance(order, Change)][:2]
+    left = Interrupted(engine.stage_plan, results={}, begun=tuple(begun), stop=Stop(StopKind.ASKED, "enough"))
+    resumed = World(Engine.resumed(plan(stages=["100%"]), fleet(4), left, now=START))
+    assert {host for host, r in resumed.run().results.items() if r.outcome is HostOutcome.COMMITTED} == set(begun)
