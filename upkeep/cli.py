@@ -141,11 +141,14 @@ def demo(
 
 
 @app.command()
-def up() -> None:
+def up(
+    *,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect UI and API, on loopback")] = 4200,
+) -> None:
     """Start Prefect server (UI) and serve every runbook as a deployment, on loopback, until Ctrl-C."""
     from upkeep.commands import serving  # noqa: PLC0415
 
-    raise typer.Exit(serving.up())
+    raise typer.Exit(serving.up(port))
 
 
 @app.command()

@@ -16,7 +16,7 @@ from rich.table import Table
 from upkeep.commands.planning import explain_plan
 from upkeep.commands.running import execute
 from upkeep.console.report import show_report
-from upkeep.console.screen import coloured, screen
+from upkeep.console.screen import screen
 from upkeep.domain.change import HostOutcome
 from upkeep.domain.record import RunReport, RunRequest
 from upkeep.errors import BadInput
@@ -118,7 +118,7 @@ def lab_break(host: str, fault: str, folder: Path | None) -> None:
     lab = module.Lab(folder or Settings.from_environment().lab)
     if fault == "heal":
         lab.heal(host)
-        screen().print(f"{host} is {coloured('passed').replace('passed', 'healed')}")
+        screen().print(f"{host} is healed", style="green")
         return
     if fault not in module.FAULTS:
         raise BadInput(f"there is no fault '{fault}'", allowed=", ".join([*module.FAULTS, "heal"]))

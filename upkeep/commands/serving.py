@@ -15,23 +15,23 @@ from upkeep.console.screen import screen
 from upkeep.errors import ServiceError
 from upkeep.project import prefect_settings, project_folder
 
-ADDRESS = "http://127.0.0.1:4200"
+PORT = 4200
 STARTED_WITHIN_SECONDS = 300
 
 
-def up() -> int:
+def up(port: int = PORT) -> int:
     """Start both, print where they are, stop both on Ctrl-C or SIGTERM; 1 when one of them ends by itself."""
     prefect_settings(quiet=False)
-    environment = {**os.environ, "PREFECT_API_URL": f"{ADDRESS}/api"}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", "4200"], env=environment
-    )
+    address = f"http://127.0.0.1:{port}"
+    environment = {**os.environ, "PREFECT_API_URL": f"{address}/api"}
+    words = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(words, env=environment)
     serve = None
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        _wait_for(server)
+        _wait_for(server, address)
         serve = subprocess.Popen([sys.executable, "-m", "deployments.serve"], env=environment, cwd=project_folder())
-        screen().print(f"Prefect UI: {ADDRESS}   every runbook is a deployment there; Ctrl-C stops")
+        screen().print(f"Prefect UI: {address}   every runbook is a deployment there; Ctrl-C stops")
         while server.poll() is None and serve.poll() is None:
             time.sleep(0.5)
     except KeyboardInterrupt:
@@ -42,19 +42,19 @@ def up() -> int:
     return 1
 
 
-def _wait_for(server: subprocess.Popen[bytes]) -> None:
+def _wait_for(server: subprocess.Popen[bytes], address: str) -> None:
     deadline = time.monotonic() + STARTED_WITHIN_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise ServiceError(
-                f"the Prefect server ended with code {server.returncode}; is {ADDRESS} taken? Its log is above"
+                f"the Prefect server ended with code {server.returncode}; is {address} taken? Its log is above"
             )
         try:
-            if httpx.get(f"{ADDRESS}/api/health", timeout=2).is_success:
+            if httpx.get(f"{address}/api/health", timeout=2).is_success:
                 return
         except httpx.TransportError:
             time.sleep(0.3)
-    raise ServiceError(f"the Prefect server did not answer at {ADDRESS} within {STARTED_WITHIN_SECONDS} s")
+    raise ServiceError(f"the Prefect server did not answer at {address} within {STARTED_WITHIN_SECONDS} s")
 
 
 def _end(process: subprocess.Popen[bytes] | None) -> None:
