@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.each_host import for_each_host, outcome_of
+from flows.each_host import for_each_open_host, outcome_of
 from flows.opening import open_run, run_name, threads
 from tasks.back_up_host import back_up_host
 from tasks.report import close_and_report
@@ -18,5 +18,5 @@ BACKUPS_AT_ONCE = 3
 def backup(request: RunRequest) -> RunReport:
     """Take one full, verified backup of every target: configuration, keys, state, service."""
     with open_run("backup", request, with_archives=False) as session:
-        results = for_each_host(session, back_up_host, session.hosts)
+        results = for_each_open_host(session, back_up_host)
         return close_and_report(session, *outcome_of(results))

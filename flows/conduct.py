@@ -22,11 +22,20 @@ STOP_ASKED_EVERY = timedelta(seconds=2)
 Answers = SimpleQueue[tuple[Order, "PrefectFuture[Any]"]]
 
 
+def engine_of(session: RunSession) -> Engine:
+    """The engine of a run that begins, or of one that goes on."""
+    record = session.record
+    if session.left is None or record.dry_run:
+        return Engine(record.plan, record.targets, fleet_size=record.fleet_size, dry_run=record.dry_run)
+    return Engine.resumed(record.plan, record.targets, session.left, now=_now(), fleet_size=record.fleet_size)
+
+
 def conduct(session: RunSession, engine: Engine) -> None:
     """Carry out orders until the engine is finished and nothing is in work."""
     answers: Answers = SimpleQueue()
     open_orders = 0
     stages = StageBook(session, engine)
+    stages.note()
     while not engine.finished or open_orders:
         for order in engine.orders(_now()):
             stages.note()
@@ -75,7 +84,8 @@ def _write_down(session: RunSession, event: Event) -> None:
 
 
 def _listen_for_stop(session: RunSession, engine: Engine) -> None:
-    if engine.stop is None and (reason := session.history.stop_requested(session.record.id)):
+    reason = session.cancelled or session.history.stop_requested(session.record.id)
+    if engine.stop is None and reason:
         engine.apply(StopAsked(reason), _now())
 
 
@@ -91,20 +101,26 @@ class StageBook:
 
     def __init__(self, session: RunSession, engine: Engine) -> None:
         self._session, self._engine = session, engine
-        self._opened: set[str] = set()
-        self._verdicts = 0
+        left = session.left
+        self._opened = {stage.name for stage in session.history.run(session.record.id).stages}
+        self._verdicts = len(left.verdicts) if left else 0
+        self._planned, self._stopped = left is not None, left is not None and left.stop is not None
 
     def note(self) -> None:
-        """Write down what is new."""
-        for verdict in self._engine.verdicts[self._verdicts :]:
+        """Write down what is new: the plan of stages once it is made, a stop, verdicts, the stage in work."""
+        history, run, engine = self._session.history, self._session.record.id, self._engine
+        if not self._planned and engine.stage_plan.stages:
+            self._planned = True
+            history.stages_planned(run, engine.stage_plan)
+        if not self._stopped and engine.stop is not None:
+            self._stopped = True
+            history.stop_decided(run, engine.stop)
+        for verdict in engine.verdicts[self._verdicts :]:
             self._verdicts += 1
             self._open(verdict.stage)
-            self._session.history.stage_closed(
-                self._session.record.id, verdict.stage, verdict.decision.value, verdict.reason
-            )
-        stage = self._engine.stage
-        if stage is not None and not self._engine.dry_run and not self._engine.finished:
-            self._open(stage.name)
+            history.stage_closed(run, verdict.stage, verdict.decision.value, verdict.reason)
+        if engine.stage is not None and not engine.dry_run and not engine.finished:
+            self._open(engine.stage.name)
 
     def _open(self, name: str) -> None:
         if name not in self._opened:

@@ -33,6 +33,14 @@ def for_each_host(
     return results
 
 
+def for_each_open_host(
+    session: RunSession, step: Task[..., Any], result: Callable[[Any], HostResult] = lambda answer: answer
+) -> dict[str, HostResult]:
+    """The same for every target that has no outcome yet; what came of all of them."""
+    left = [host for host in session.hosts if host not in session.known]
+    return {**session.known, **for_each_host(session, step, left, result)}
+
+
 def _answer(future: PrefectFuture[Any], result: Callable[[Any], HostResult]) -> HostResult:
     return result(future.result())
 

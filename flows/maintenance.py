@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.conduct import conduct
+from flows.conduct import conduct, engine_of
 from flows.final_look import final_look
 from flows.opening import HOSTS_AT_ONCE, open_run, run_name, threads
 from tasks.report import close_and_report
-from upkeep.domain.engine import Engine
 from upkeep.domain.record import RunReport, RunRequest
 
 
@@ -20,7 +19,6 @@ def maintenance(request: RunRequest) -> RunReport:
     back by itself. Stages are watched before the next one starts, and every changed host is verified once more at the end.
     """
     with open_run("maintenance", request) as session:
-        record = session.record
-        engine = Engine(record.plan, record.targets, fleet_size=record.fleet_size, dry_run=record.dry_run)
+        engine = engine_of(session)
         conduct(session, engine)
         return close_and_report(session, *final_look(session, engine))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from types import FrameType
 from typing import Any
 
 from prefect.runtime import flow_run
@@ -12,9 +15,12 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.board import Board
 from tasks.prepare_run import open_session, prepare
+from tasks.resume_run import resume_session, run_to_resume
 from tasks.session import RunSession
+from tasks.vouching import Vouching
 from upkeep.domain.change import RunOutcome
 from upkeep.domain.record import RunRequest
+from upkeep.errors import AuditError
 from upkeep.wiring import site
 
 HOSTS_AT_ONCE = 64
@@ -28,21 +34,50 @@ def threads(at_once: int) -> Any:  # noqa: ANN401 - Prefect types its runner nar
 
 @contextmanager
 def open_run(runbook: str, request: RunRequest, *, with_archives: bool = True) -> Iterator[RunSession]:
-    """One run: its documents judged, its opening written down, its live artifacts painted, and always closed.
+    """One run, opened or taken up again: its documents judged, its opening written down, its live artifacts painted, and closed.
+
+    A run that is broken off (killed, suspended, Ctrl-C for the third time) stays open: it can be resumed.
 
     Raises:
         BadInput, Refused: before any host was touched.
     """
-    prepared = prepare(site(), runbook, request, with_archives=with_archives)
-    session = open_session(site(), prepared)
+    session = _session(runbook, request, with_archives=with_archives)
     try:
-        with Board(session, every=PAINT_EVERY):
+        with Vouching(session), _cancelled_by_sigterm(session), Board(session, every=PAINT_EVERY):
             yield session
-    except BaseException as error:
-        session.history.close_run(session.record.id, RunOutcome.FAILED, f"{type(error).__name__}: {error}")
+    except Exception as error:
+        with suppress(AuditError):  # a history that cannot be written is the error already
+            session.history.close_run(session.record.id, RunOutcome.FAILED, f"{type(error).__name__}: {error}")
         raise
     finally:
         session.close()
+
+
+def _session(runbook: str, request: RunRequest, *, with_archives: bool) -> RunSession:
+    flow_run_id = str(flow_run.id or "")
+    left = run_to_resume(site(), request, flow_run_id)
+    if left is not None:
+        return resume_session(site(), left, request, flow_run_id)
+    prepared = prepare(site(), runbook, request, with_archives=with_archives, flow_run_id=flow_run_id)
+    return open_session(site(), prepared)
+
+
+@contextmanager
+def _cancelled_by_sigterm(session: RunSession) -> Iterator[None]:
+    """The first SIGTERM (Cancel in the UI, a worker that is stopped) puts the hosts in work back; a second one breaks off."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(_signum: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, before)
+        session.cancel("the run was cancelled")
+
+    before = signal.signal(signal.SIGTERM, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run_name() -> str:

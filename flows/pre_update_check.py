@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.each_host import for_each_host, outcome_of
+from flows.each_host import for_each_open_host, outcome_of
 from flows.opening import HOSTS_AT_ONCE, open_run, run_name, threads
 from tasks.check_host import check_host, passed
 from tasks.report import close_and_report
@@ -15,5 +15,5 @@ from upkeep.domain.record import RunReport, RunRequest
 def pre_update_check(request: RunRequest) -> RunReport:
     """Check every target of a plan: reachability, rights, platform, room, network, files, service, upgrade path."""
     with open_run("pre_update_check", request) as session:
-        results = for_each_host(session, check_host, session.hosts, passed)
+        results = for_each_open_host(session, check_host, passed)
         return close_and_report(session, *outcome_of(results))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.conduct import conduct
+from flows.conduct import conduct, engine_of
 from flows.opening import HOSTS_AT_ONCE, open_run, run_name, threads
 from tasks.report import close_and_report
-from upkeep.domain.engine import Engine
 from upkeep.domain.record import RunReport, RunRequest
 
 
@@ -15,7 +14,6 @@ from upkeep.domain.record import RunReport, RunRequest
 def staged_upgrade(request: RunRequest) -> RunReport:
     """Change the targets stage by stage; hosts that turn bad are put back by themselves."""
     with open_run("staged_upgrade", request) as session:
-        record = session.record
-        engine = Engine(record.plan, record.targets, fleet_size=record.fleet_size, dry_run=record.dry_run)
+        engine = engine_of(session)
         conduct(session, engine)
         return close_and_report(session, engine.outcome, engine.reason)

@@ -12,53 +12,83 @@ from tasks.deliver_release import deliver
 from tasks.lock_host import locked, order_of
 from tasks.roll_back_host import NO_CONTACT, put_back, wait_for_host
 from tasks.session import HostWork, RunSession
-from upkeep.domain.change import HostOutcome, HostResult, Step
+from tasks.take_up_host import (
+    committed,
+    finish_rollback,
+    finished_steps,
+    order_again,
+    own_journal,
+    was_judged_bad,
+    was_switched,
+)
+from upkeep.domain.change import HostOutcome, HostResult, Journal, JournalState, Step
 from upkeep.domain.facts import HostFacts
 from upkeep.domain.failure import FailureClass
 from upkeep.domain.finding import Finding, blockers, regressions
 from upkeep.domain.orders import Changed
-from upkeep.errors import HostError, StepFailed
+from upkeep.errors import Cancelled, HostError, StepFailed
 from upkeep.hosts.host_change import Order
 from upkeep.hosts.verification import baseline, watch_healthy
 
 
 @task(name="change host", task_run_name="change {host}", cache_policy=NO_CACHE)
 def change_host(session: RunSession, host: str, stage: str) -> Changed:
-    """Take one host to the release, or leave it as it was.
+    """Take one host to the release, or leave it as it was; in a resumed run, go on where the host says it was left.
 
     Raises:
         StepFailed: the host could not be changed, and nothing on it was switched.
     """
+    work = session.work(host)
+    journal = own_journal(session, host) if session.resumed else Journal()
+    if journal.state is JournalState.COMMITTED:
+        return Changed(host, committed(journal))
+    if journal.state in {JournalState.ARMED, JournalState.SWITCHED}:
+        with locked(session, work, order_again(session, host, journal), stage=stage) as order:
+            return Changed(host, _switched(session, work, order, stage, session.newest_findings(host, "baseline")))
+    if journal.state in {JournalState.ROLLING_BACK, JournalState.ROLLED_BACK} and was_judged_bad(session, host):
+        return Changed(host, finish_rollback(session, work, journal, stage))
     seen = look(session, host, stage=stage)
-    return Changed(host, seen.result or _transaction(session, session.work(host), seen.facts or HostFacts(), stage))
+    done = finished_steps(session, host, journal)
+    return Changed(host, seen.result or _transaction(session, work, seen.facts or HostFacts(), stage, done))
 
 
-def _transaction(session: RunSession, work: HostWork, facts: HostFacts, stage: str) -> HostResult:
+def _transaction(
+    session: RunSession, work: HostWork, facts: HostFacts, stage: str, done: frozenset[Step]
+) -> HostResult:
     wanted = order_of(session, from_version=facts.installed_version, machine=facts.machine, libc=facts.libc)
     with locked(session, work, wanted, stage=stage) as order:
-        before = _baseline(session, work, stage)
-        back_up(session, work, order, stage=stage)
-        deliver(session, work, order, stage=stage)
-        try:
-            _switch(session, work, order, stage)
-            _verify(session, work, stage, before)
-            return _commit(session, work, order, stage)
-        except StepFailed as error:
-            if isinstance(error.cause, NO_CONTACT):
-                return wait_for_host(session, work, order, error, stage=stage)
-            failed = result_of(error)
-            failure_class = error.cause.failure_class if isinstance(error.cause, GotWorse) else failed.failure_class
-            reason = error.cause.problem if isinstance(error.cause, HostError) else failed.reason
-            return put_back(
-                session,
-                work,
-                order,
-                reason=reason,
-                failure_class=failure_class,
-                stage=stage,
-                remedy=failed.remedy,
-                guarded=True,
-            )
+        before = _baseline(session, work, stage, done)
+        if Step.BACKUP not in done:
+            back_up(session, work, order, stage=stage)
+        if Step.FETCH not in done:
+            deliver(session, work, order, stage=stage)
+        return _switched(session, work, order, stage, before)
+
+
+def _switched(session: RunSession, work: HostWork, order: Order, stage: str, before: tuple[Finding, ...]) -> HostResult:
+    """Switch, verify and commit; or put back. On a host that is switched already the dead-man switch is only armed anew."""
+    try:
+        _switch(session, work, order, stage)
+        _verify(session, work, stage, before)
+        return _commit(session, work, order, stage)
+    except StepFailed as error:
+        if isinstance(error.cause, Cancelled) and error.step == Step.SWITCH:
+            raise
+        if isinstance(error.cause, NO_CONTACT):
+            return wait_for_host(session, work, order, error, stage=stage)
+        failed = result_of(error)
+        failure_class = error.cause.failure_class if isinstance(error.cause, GotWorse) else failed.failure_class
+        reason = error.cause.problem if isinstance(error.cause, HostError) else failed.reason
+        return put_back(
+            session,
+            work,
+            order,
+            reason=reason,
+            failure_class=failure_class,
+            stage=stage,
+            remedy=failed.remedy,
+            guarded=True,
+        )
 
 
 class GotWorse(HostError):
@@ -70,7 +100,9 @@ class GotWorse(HostError):
         super().__init__(host, f"{worse[0].key}: {worse[0].reason}{more}", remedy=worse[0].remedy)
 
 
-def _baseline(session: RunSession, work: HostWork, stage: str) -> tuple[Finding, ...]:
+def _baseline(session: RunSession, work: HostWork, stage: str, done: frozenset[Step]) -> tuple[Finding, ...]:
+    if Step.BASELINE in done:
+        return session.newest_findings(work.host.name, "baseline")
     with session.step(work.host.name, Step.BASELINE, stage=stage):
         findings = baseline(work.transport, work.profile, session.record.plan, become=True)
         session.history.findings(session.record.id, work.host.name, "baseline", findings)
@@ -78,7 +110,8 @@ def _baseline(session: RunSession, work: HostWork, stage: str) -> tuple[Finding,
 
 
 def _switch(session: RunSession, work: HostWork, order: Order, stage: str) -> None:
-    with session.step(work.host.name, Step.SWITCH, stage=stage) as step:
+    again = session.resumed and was_switched(session, work.host.name)
+    with session.step(work.host.name, Step.WATCH if again else Step.SWITCH, stage=stage) as step:
         step.body |= {
             "from": order.from_version,
             "to": order.to_version,

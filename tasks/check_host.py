@@ -52,7 +52,8 @@ def look(session: RunSession, host: str, *, stage: str = "") -> Checked:
             now=datetime.now(UTC),
         )
         state = work.change.inspect()
-        left_behind = run_left_behind(session, state)
+        own = session.record.id if state.lock and state.lock.run == session.record.id else None
+        left_behind = run_left_behind(session, state) or own
         findings = [_excused(finding, left_behind) for finding in findings]
         session.history.findings(session.record.id, host, f"check {stage}".strip(), findings)
         step.body["facts"] = facts.model_dump(mode="json")

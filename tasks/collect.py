@@ -14,6 +14,7 @@ from upkeep.domain.finding import Finding
 from upkeep.domain.orders import Changed, Check, Checked, Event, Look, Looked, Order
 from upkeep.errors import (
     AuditError,
+    Cancelled,
     CommandFailed,
     CommandTimeout,
     HostError,
@@ -88,6 +89,8 @@ def result_of(error: BaseException) -> HostResult:
 
 
 def _expected(step: Step, cause: UpkeepError, *, reason: str) -> HostResult:
+    if isinstance(cause, Cancelled):
+        return HostResult(outcome=HostOutcome.NOT_STARTED, reason=str(cause))
     remedy = cause.remedy if isinstance(cause, HostError) else ""
     if isinstance(cause, _NO_CONTACT) or (isinstance(cause, CommandTimeout) and step is Step.CHECK):
         return HostResult(

@@ -55,7 +55,7 @@ def locked(session: RunSession, work: HostWork, order: Order, *, stage: str) -> 
     with session.step(work.host.name, Step.LOCK, stage=stage) as step:
         state = work.change.inspect()
         left_behind = run_left_behind(session, state)
-        fence = work.change.take_lock(order, take_over=left_behind is not None)
+        fence = work.change.take_lock(order, take_over=left_behind is not None or session.resumed)
         order = dataclasses.replace(order, fence=fence)
         step.body["fence"] = fence
         if left_behind and state.journal.state in UNFINISHED:
@@ -75,7 +75,7 @@ def run_left_behind(session: RunSession, state: HostState) -> str | None:
     known = session.history.find_run(holder)
     if known is None:
         return None
-    over = known.outcome is not None or lives(known.record.process) is False
+    over = known.outcome is not None or lives(known.process) is False
     return holder if over else None
 
 

@@ -43,7 +43,9 @@ class Prepared:
     archives: tuple[Archive, ...] = field(default=())
 
 
-def prepare(site: Site, runbook: str, request: RunRequest, *, with_archives: bool = True) -> Prepared:
+def prepare(
+    site: Site, runbook: str, request: RunRequest, *, with_archives: bool = True, flow_run_id: str = ""
+) -> Prepared:
     """Read and judge all that a request names. Touches no host and writes nothing but the artifact cache.
 
     Raises:
@@ -59,7 +61,20 @@ def prepare(site: Site, runbook: str, request: RunRequest, *, with_archives: boo
     targets = site.targets(subject.hosts, inventory)
     trusted = _release(site, subject)
     archives = _archives(site, subject.profile, subject.plan, trusted) if with_archives else ()
-    return Prepared(_record(runbook, request, subject, trusted), targets, archives)
+    record = _record(runbook, request, subject, trusted).model_copy(update={"flow_run_id": flow_run_id})
+    return Prepared(record, targets, archives)
+
+
+def prepare_again(site: Site, detail: RunDetail) -> Prepared:
+    """What `prepare` handed out when this run was opened; the release is judged as of then.
+
+    Raises:
+        BadInput, Refused: the release, its archives or a key cannot be had any more, or are others now.
+    """
+    subject = _of_run(detail, detail.record.targets)
+    targets = site.targets(subject.hosts, {host.name: host for host in subject.inventory})
+    trusted = _release(site, subject, now=detail.started_at)
+    return Prepared(detail.record, targets, _archives(site, subject.profile, subject.plan, trusted))
 
 
 def open_session(site: Site, prepared: Prepared) -> RunSession:
@@ -144,12 +159,16 @@ def _earlier(site: Site, runbook: str, request: RunRequest) -> _Subject:
         )
     if request.hosts:
         hosts = Selector(request.hosts).pick(hosts)
-    plan_dir = Path(record.plan_dir)
+    return _of_run(detail, hosts)
+
+
+def _of_run(detail: RunDetail, hosts: tuple[Host, ...]) -> _Subject:
+    record, plan_dir = detail.record, Path(detail.record.plan_dir)
     profile_dir = profile_path(record.plan.profile, plan_dir / "plan.yaml").parent
     return _Subject(record.plan, plan_dir, record.profile, profile_dir, hosts, record.targets, detail)
 
 
-def _release(site: Site, subject: _Subject) -> TrustedRelease:
+def _release(site: Site, subject: _Subject, *, now: datetime | None = None) -> TrustedRelease:
     trust, trust_dir = _trust(subject)
     trusted = read_release(
         subject.plan.release,
@@ -157,7 +176,7 @@ def _release(site: Site, subject: _Subject) -> TrustedRelease:
         trust,
         trust_dir,
         product=subject.profile.name,
-        now=datetime.now(UTC),
+        now=now or datetime.now(UTC),
         seen_seq=lambda channel, key_id: site.history.release_seq_seen(f"{subject.profile.name}/{channel}", key_id),
     )
     earlier = subject.earlier

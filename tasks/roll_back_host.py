@@ -93,7 +93,8 @@ def put_back(
 def wait_for_host(session: RunSession, work: HostWork, order: Order, error: StepFailed, *, stage: str) -> HostResult:
     """Contact was lost after the switch: wait until the host answers or its dead-man switch must have acted, and ask what is true."""
     deadline = time.monotonic() + (order.dead_man + GUARD_MARGIN).total_seconds()
-    reason = f"contact lost after the switch ({error.cause})"
+    reason = session.cancelled or f"contact lost after the switch ({error.cause})"
+    failure_class = None if session.cancelled else FailureClass.UNREACHABLE
     with session.step(work.host.name, Step.WATCH, stage=stage) as step:
         journal = _journal_when_back(work, deadline)
         step.body["journal"] = journal.state.value if journal else "no contact"
@@ -107,12 +108,12 @@ def wait_for_host(session: RunSession, work: HostWork, order: Order, error: Step
     if journal.state is JournalState.ROLLED_BACK:
         return HostResult(
             outcome=HostOutcome.ROLLED_BACK,
-            failure_class=FailureClass.UNREACHABLE,
+            failure_class=failure_class,
             from_version=journal.from_version,
             to_version=journal.from_version,
             reason=f"{reason}; the host went back by itself: {journal.reason}",
         )
-    return put_back(session, work, order, reason=reason, failure_class=FailureClass.UNREACHABLE, stage=stage)
+    return put_back(session, work, order, reason=reason, failure_class=failure_class, stage=stage)
 
 
 def _restore(session: RunSession, work: HostWork, order: Order, reason: str) -> Journal:

@@ -9,19 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from upkeep.audit.history import History, StepRecord
-from upkeep.domain.change import Step
+from upkeep.domain.change import HostResult, Step
+from upkeep.domain.engine import Interrupted
 from upkeep.domain.finding import Finding
 from upkeep.domain.inventory import Host
 from upkeep.domain.profile import AgentProfile
 from upkeep.domain.record import RunRecord
 from upkeep.domain.release import Artifact, Release
-from upkeep.errors import ArtifactError, Refused, StepFailed, UpkeepError
+from upkeep.errors import ArtifactError, Cancelled, Refused, StepFailed, UpkeepError
 from upkeep.hosts.host_change import HostChange
 from upkeep.hosts.ssh_target import SshTarget
 from upkeep.hosts.transport import Transport
 from upkeep.services.control_centre import ControlCentreClient
 from upkeep.services.registration import registration_findings
 from upkeep.wiring import Site
+
+_NOT_AFTER_CANCEL = {Step.CHECK, Step.BASELINE, Step.BACKUP, Step.FETCH, Step.SWITCH}
 
 
 @dataclass(frozen=True)
@@ -55,17 +58,29 @@ class RunSession:
     """One run's shared things; safe to use from many threads."""
 
     def __init__(
-        self, site: Site, record: RunRecord, targets: Mapping[str, SshTarget], archives: Sequence[Archive] = ()
+        self,
+        site: Site,
+        record: RunRecord,
+        targets: Mapping[str, SshTarget],
+        archives: Sequence[Archive] = (),
+        *,
+        known: Mapping[str, HostResult] | None = None,
+        left: Interrupted | None = None,
+        resumed: bool = False,
     ) -> None:
         self.record = record
         self.history: History = site.history
         self.archives = tuple(archives)
         self.backups = site.backups_of(record.id)
         self.hosts = {host.name: host for host in record.targets}
+        self.known = dict(known or {})
+        self.left, self.resumed = left, resumed
         self._site = site
         self._targets = targets
         self._work: dict[str, HostWork] = {}
         self._well: dict[str, tuple[Finding, ...]] = {}
+        self.cancelled = ""
+        self._verifying: set[str] = set()
         self._lock = threading.Lock()
 
     @property
@@ -112,8 +127,15 @@ class RunSession:
         self._well[host] = tuple(findings)
 
     def well(self, host: str) -> tuple[Finding, ...]:
-        """What the host answered when it was committed."""
-        return self._well.get(host, ())
+        """What the host answered when it was committed; from the history when another process committed it."""
+        if host not in self._well:
+            self._well[host] = self.newest_findings(host, "verify")
+        return self._well[host]
+
+    def newest_findings(self, host: str, phase: str) -> tuple[Finding, ...]:
+        """What was found on a host when a phase was last asked, from the history."""
+        rows = self.history.findings_of(self.record.id, host, phase)
+        return tuple(row.finding for row in rows if row.at == rows[-1].at)
 
     @contextmanager
     def step(self, host: str, step: Step, *, stage: str = "") -> Iterator[StepRecord]:
@@ -122,13 +144,34 @@ class RunSession:
         Raises:
             StepFailed: the step failed; names host, step and cause.
         """
+        if self.cancelled and step in _NOT_AFTER_CANCEL:
+            raise StepFailed(host, step.value, Cancelled(f"{self.cancelled} before this step"))
         try:
-            with self.history.step(self.record.id, host, step, stage=stage) as record:
+            with self.history.step(self.record.id, host, step, stage=stage) as record, self._noted(host, step):
                 yield record
         except StepFailed:
             raise
         except UpkeepError as error:
             raise StepFailed(host, step.value, error) from error
+
+    @contextmanager
+    def _noted(self, host: str, step: Step) -> Iterator[None]:
+        if step is not Step.VERIFY:
+            yield
+            return
+        self._verifying.add(host)
+        try:
+            if self.cancelled:
+                raise Cancelled(self.cancelled)
+            yield
+        finally:
+            self._verifying.discard(host)
+
+    def cancel(self, reason: str) -> None:
+        """Begin nothing more: hosts that are switched and watched go back now, all others are left as they are."""
+        self.cancelled = reason
+        for host in tuple(self._verifying):
+            self._work[host].transport.close()
 
     def close(self) -> None:
         """End every connection."""

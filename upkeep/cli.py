@@ -104,6 +104,14 @@ def retry(run_id: RunId, *, hosts: Hosts = "", reason: Reason = "", yes: Yes = F
 
 
 @app.command()
+def resume(run_id: RunId, *, reason: Reason = "", as_json: Json = False) -> None:
+    """Go on with a run whose controller died: hosts in work are finished from their own truth, then the rest."""
+    from upkeep.commands import running  # noqa: PLC0415
+
+    _run(lambda: running.resume_run(run_id, reason, as_json=as_json), "resume", as_json=as_json)
+
+
+@app.command()
 def rollback(run_id: RunId, *, hosts: Hosts = "", reason: Reason = "", yes: Yes = False, as_json: Json = False) -> None:
     """Undo an earlier run: every host it committed goes back to the version, configuration and data it had before."""
     from upkeep.commands import running  # noqa: PLC0415

@@ -13,6 +13,7 @@ UpkeepError                     exit 1
 │   ├── CommandFailed           a script ended with a code other than 0
 │   ├── CommandTimeout          connect, idle or total time limit
 │   └── GarbledOutput           the host's answer cannot be read
+├── Cancelled                   the run was cancelled before this step; nothing of it was done
 ├── StepFailed                  one step of a run on one host; carries its cause
 ├── ArtifactError               download or delivery of an artifact
 │   └── ChecksumMismatch        size or SHA-256 differ from the manifest
@@ -135,6 +136,10 @@ class CommandTimeout(HostError):
 
 class GarbledOutput(HostError):
     """A script's answer is cut or not what the script prints."""
+
+
+class Cancelled(UpkeepError):
+    """The run was cancelled; the step it is raised for was not begun."""
 
 
 class StepFailed(UpkeepError):

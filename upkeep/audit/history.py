@@ -9,17 +9,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine
-from sqlmodel import Session
+from sqlalchemy import Engine, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Session, col
 
 from upkeep.audit import models
-from upkeep.audit.database import open_database
+from upkeep.audit.database import open_database, trouble, writing
 from upkeep.audit.queries import Queries
 from upkeep.audit.redaction import Redaction
+from upkeep.audit.tables import RunRow
 from upkeep.audit.writer import ReadModel, Writer
 from upkeep.domain.change import HostResult, RunOutcome, Step
 from upkeep.domain.finding import Finding, worst
 from upkeep.domain.record import Actor, Event, Happening, RunRecord
+from upkeep.domain.stages import StagePlan
+from upkeep.domain.stopping import Stop
 from upkeep.errors import UpkeepError
 
 log = logging.getLogger(__name__)
@@ -178,6 +182,33 @@ class History(Queries):
         self._append(
             run_id, "release.accepted", apply, body={"channel": channel, "key_id": key_id, "release_seq": release_seq}
         )
+
+    def stages_planned(self, run_id: str, plan: StagePlan) -> None:
+        """Which hosts go when; frozen from here on."""
+        self._append(run_id, "run.planned", models.nothing, body=plan.model_dump(mode="json"))
+
+    def stop_decided(self, run_id: str, stop: Stop) -> None:
+        """No further host is started."""
+        body = {"kind": stop.kind.value, "undo": stop.undo}
+        self._append(run_id, "run.stopped", models.nothing, reason=stop.reason, body=body)
+
+    def resume_run(self, run_id: str, actor: Actor, process: str, *, flow_run_id: str, reason: str) -> None:
+        """Another process goes on with a run whose controller died.
+
+        Raises:
+            AuditError: the run is over.
+        """
+        self._actors[run_id] = actor
+        apply = models.run_resumed(run_id, process, flow_run_id)
+        self._append(run_id, "run.resumed", apply, reason=reason, body={"process": process})
+
+    def vouch(self, run_id: str, until: datetime) -> None:
+        """The run's controller lives; without another word until then, others may take the run up."""
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(update(RunRow).where(col(RunRow.id) == run_id).values(lease_until=until.isoformat()))
+        except SQLAlchemyError as error:
+            raise trouble(self._url, error) from error
 
     def request_stop(self, run_id: str, actor: Actor, reason: str) -> None:
         """Somebody asks a run to start no more hosts."""

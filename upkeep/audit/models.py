@@ -40,6 +40,7 @@ def run_opened(record: RunRecord) -> Change:
                 of_run=record.of_run,
                 record=record.model_dump_json(),
                 process=record.process,
+                flow_run_id=record.flow_run_id,
                 started_at=record.started_at.isoformat(),
             ),
         )
@@ -53,6 +54,18 @@ def run_closed(run_id: str, outcome: str, reason: str) -> Change:
     def apply(session: Session, at: str) -> None:
         row = _run(session, run_id)
         row.outcome, row.outcome_reason, row.ended_at = outcome, reason, at
+
+    return apply
+
+
+def run_resumed(run_id: str, process: str, flow_run_id: str) -> Change:
+    """Another process conducts the run from here on."""
+
+    def apply(session: Session, _at: str) -> None:
+        row = _run(session, run_id)
+        if row.outcome is not None:
+            raise AuditError(f"run {run_id} is over ({row.outcome}); there is nothing to resume")
+        row.process, row.flow_run_id = process, flow_run_id or row.flow_run_id
 
     return apply
 

@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +16,7 @@ from upkeep.audit.chain import ChainState, verify_chain
 from upkeep.audit.database import trouble
 from upkeep.audit.reading import BackupDetail, FindingDetail, RunDetail, RunSummary, StepDetail
 from upkeep.audit.tables import BackupRow, EventRow, FindingRow, HostRow, ReleaseSeenRow, RunRow, StageRow, StepRow
+from upkeep.domain.change import Step
 from upkeep.domain.finding import Finding
 from upkeep.domain.record import Event
 from upkeep.errors import BadInput
@@ -58,6 +60,19 @@ class Queries:
             known = session.get(RunRow, run_id) is not None
         return self.run(run_id) if known else None
 
+    def run_of_flow(self, flow_run_id: str) -> RunDetail | None:
+        """The run that a flow run at the Prefect server conducts, if there is one."""
+        with self._reading() as session:
+            run_id = session.exec(select(RunRow.id).where(RunRow.flow_run_id == flow_run_id)).first()
+        return self.run(run_id) if run_id else None
+
+    def open_runs(self) -> list[RunDetail]:
+        """Runs without an outcome, oldest first."""
+        with self._reading() as session:
+            wanted = select(RunRow.id).where(col(RunRow.outcome).is_(None)).order_by(col(RunRow.started_at))
+            run_ids = session.exec(wanted).all()
+        return [self.run(run_id) for run_id in run_ids]
+
     def stop_requested(self, run_id: str) -> str | None:
         """Why the run was asked to stop; None when it was not."""
         with self._reading() as session:
@@ -74,6 +89,15 @@ class Queries:
         wanted = select(StepRow).where(StepRow.run == run_id).order_by(col(StepRow.id))
         with self._reading() as session:
             return [StepDetail.of(row) for row in session.exec(wanted.where(StepRow.host == host) if host else wanted)]
+
+    def facts_of(self, run_id: str, host: str) -> dict[str, Any]:
+        """What the newest finished check of a host wrote down about it; empty when there was none."""
+        wanted = select(StepRow.body).where(
+            StepRow.run == run_id, StepRow.host == host, StepRow.step == Step.CHECK.value
+        )
+        with self._reading() as session:
+            newest = session.exec(wanted.where(StepRow.happening == "ok").order_by(col(StepRow.id).desc())).first()
+            return dict(json.loads(newest or "{}").get("facts", {}))
 
     def findings_of(self, run_id: str, host: str, phase: str = "") -> list[FindingDetail]:
         """What was found on a host, in the order it was found."""

@@ -100,6 +100,9 @@ class RunDetail(BaseModel):
     ended_at: datetime | None
     outcome: RunOutcome | None
     reason: str
+    process: str
+    flow_run_id: str
+    lease_until: datetime | None
     record: RunRecord
     hosts: dict[str, HostDetail]
     stages: tuple[StageDetail, ...]

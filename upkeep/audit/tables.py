@@ -42,6 +42,8 @@ class RunRow(SQLModel, table=True):
     outcome: str | None = None
     outcome_reason: str = ""
     stop_requested: str | None = None
+    flow_run_id: str = Field(default="", index=True)
+    lease_until: str | None = None
 
 
 class StageRow(SQLModel, table=True):

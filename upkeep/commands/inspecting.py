@@ -81,7 +81,7 @@ def show_status(run_id: str, *, as_json: bool) -> int:
     detail = site().history.run(run_id)
     if detail.outcome is not None:
         return _show_ended(detail, as_json=as_json)
-    alive = lives(detail.record.process)
+    alive = lives(detail.process)
     journals = {} if alive else _ask_hosts(detail)
     if as_json:
         document = report_of(detail).model_dump(mode="json") | {
@@ -111,7 +111,8 @@ def show_status(run_id: str, *, as_json: bool) -> int:
     console.print(table)
     if not alive:
         console.print(
-            "→ hosts that were in work go back by themselves; to go on: start the plan again, the first steps clear up what is left"
+            f"→ hosts that were in work go back by themselves when their dead-man switch fires; to go on now: upkeep resume {detail.id}",
+            markup=False,
         )
     return 0
 

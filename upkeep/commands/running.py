@@ -38,6 +38,23 @@ def run_runbook(runbook: str, request: RunRequest, *, as_json: bool = False, yes
     return report.outcome.exit_code
 
 
+def resume_run(run_id: str, reason: str, *, as_json: bool = False) -> int:
+    """Go on with a run whose controller died; returns the exit code.
+
+    Raises:
+        BadInput: no such run.
+        Refused: it is over, or its controller still lives.
+    """
+    put_on_path()
+    from tasks.resume_run import refuse_unless_dead  # noqa: PLC0415 - the runbooks are on the path only now
+    from upkeep.wiring import site  # noqa: PLC0415 - opens nothing until a command needs it
+
+    detail = site().history.run(run_id)
+    refuse_unless_dead(detail)
+    request = RunRequest(resume=detail.id, run_id=detail.id, reason=reason, source="cli")
+    return run_runbook(detail.runbook, request, as_json=as_json)
+
+
 def runbook_of(run_id: str) -> str:
     """The runbook that an earlier run was of.
 
@@ -61,7 +78,8 @@ def execute(runbook: str, request: RunRequest, *, as_json: bool = False, yes: bo
         raise BadInput(f"there is no runbook '{runbook}'", allowed=", ".join(RUNBOOKS))
     prefect_settings(quiet=True)
     put_on_path()
-    request = _judged(runbook, request, confirm=not (yes or as_json or request.dry_run))
+    if not request.resume:
+        request = _judged(runbook, request, confirm=not (yes or as_json or request.dry_run))
     flow = importlib.import_module(f"flows.{runbook}").__dict__[runbook]
     with _shown(as_json=as_json), _stop_on_signal(request):
         report = flow(request)
@@ -122,15 +140,22 @@ def _shown(*, as_json: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stop_on_signal(request: RunRequest) -> Iterator[None]:
-    """The first Ctrl-C finishes the hosts in work and starts no more; the second one breaks off."""
+    """The first Ctrl-C finishes the hosts in work and starts no more; the second one puts them back; the third breaks off."""
     from upkeep.wiring import site  # noqa: PLC0415 - opens nothing until a command needs it
 
     def ask(_signum: int, _frame: FrameType | None) -> Any:  # noqa: ANN401 - signal handlers answer nothing
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.stderr.write("stopping: hosts in work are finished, no further host is started (Ctrl-C again breaks off)\n")
+        signal.signal(signal.SIGINT, cancel)
+        sys.stderr.write(
+            "stopping: hosts in work are finished, no further host is started (Ctrl-C again puts them back)\n"
+        )
         site().history.request_stop(
             request.run_id, Actor(name=request.requested_by or "terminal"), "stopped with Ctrl-C"
         )
+
+    def cancel(_signum: int, _frame: FrameType | None) -> Any:  # noqa: ANN401 - signal handlers answer nothing
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.stderr.write("cancelling: hosts that were switched and not committed go back (Ctrl-C again breaks off)\n")
+        os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.signal(signal.SIGINT, ask)
     try:

@@ -40,6 +40,7 @@ class RunRequest(BaseModel):
     reason: str = Field("", title="Reason", description="Why this is done; kept in the history")
     dry_run: bool = Field(default=False, title="Dry run", description="Look and plan only; nothing on any host changes")
     of_run: str = Field("", title="Earlier run", description="The run to retry or to roll back")
+    resume: str = Field("", title="Interrupted run", description="The run to go on with, after its controller died")
     requested_by: str = Field("", title="Requested by", description="Default: the person whose process this is")
     source: Literal["cli", "ui", "schedule", "webhook"] = "ui"
     run_id: str = Field("", title="Run id", description="Leave empty: a new one is made")
@@ -68,6 +69,7 @@ class RunRecord(Document):
     process: str = Field(
         "", description="boot id:pid:start ticks of the controller process, to tell whether it still lives"
     )
+    flow_run_id: str = Field("", description="The flow run at the Prefect server, if there is one")
 
 
 class Happening(StrEnum):

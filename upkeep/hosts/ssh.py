@@ -66,25 +66,26 @@ class SshTransport:
             return answer.reply(code, watch.seconds)
 
     def close(self) -> None:
-        """End the connection; a script that still runs is cut off."""
+        """End the connection, from any thread; a script that still runs is cut off."""
         link, self._link = self._link, None
         if link is not None:
             link.close()
 
     def _session(self, call: Call, answer: Answer) -> SshSession:
         """A session in which the command has been started and the script not yet sent."""
-        if self._link is not None:
-            if self._link.alive:
+        link = self._link
+        if link is not None:
+            if link.alive:
                 with suppress(paramiko.SSHException, EOFError, OSError):
-                    return self._started(self._link, call, answer)
-            if self._link.alive:
+                    return self._started(link, call, answer)
+            if link.alive:
                 raise self._no_session("the host opened no session")
             self.close()
-        self._link = open_link(self.target)
+        self._link = link = open_link(self.target)
         try:
-            return self._started(self._link, call, answer)
+            return self._started(link, call, answer)
         except (paramiko.SSHException, EOFError, OSError) as error:
-            alive = self._link.alive
+            alive = link.alive
             self.close()
             if alive:
                 raise self._no_session(str(error)) from error

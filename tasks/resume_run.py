@@ -1,0 +1,69 @@
+"""Going on with a run whose controller died: from what its history and its hosts say, never from what was in memory."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, datetime
+
+from tasks.prepare_run import prepare_again
+from tasks.session import RunSession
+from upkeep.audit.interruption import interrupted
+from upkeep.audit.reading import RunDetail
+from upkeep.domain.record import Actor, RunRequest
+from upkeep.errors import Refused
+from upkeep.process import lives, this_process
+from upkeep.wiring import Site
+
+
+def run_to_resume(site: Site, request: RunRequest, flow_run_id: str) -> RunDetail | None:
+    """The run to go on with: the one that was named, or the one this flow run conducted before it was interrupted.
+
+    Raises:
+        BadInput: there is no such run.
+        Refused: it is over, or its controller still lives.
+    """
+    detail = site.history.run(request.resume) if request.resume else None
+    if detail is None and flow_run_id:
+        detail = site.history.run_of_flow(flow_run_id)
+    if detail is not None:
+        refuse_unless_dead(detail)
+    return detail
+
+
+def refuse_unless_dead(detail: RunDetail) -> None:
+    """Two controllers must never conduct one run.
+
+    Raises:
+        Refused: the run is over, or its controller lives or may live.
+    """
+    if detail.outcome is not None:
+        raise Refused(
+            f"run {detail.id} is over: {detail.outcome.value}", remedy=f"upkeep retry {detail.id} finishes what it left"
+        )
+    alive = lives(detail.process)
+    if alive:
+        raise Refused(
+            f"run {detail.id} is being conducted by a living process ({detail.process})",
+            remedy=f"watch it with upkeep status {detail.id}, or stop it with upkeep stop {detail.id}",
+        )
+    if alive is None and detail.lease_until is not None and detail.lease_until > datetime.now(UTC):
+        raise Refused(
+            f"run {detail.id} is conducted from another machine ({detail.process.partition(':')[0]}), which vouched for it "
+            f"until {detail.lease_until:%H:%M:%S} UTC",
+            remedy="resume there, or wait until then",
+        )
+
+
+def resume_session(site: Site, detail: RunDetail, request: RunRequest, flow_run_id: str) -> RunSession:
+    """Take the run over and hand out what its steps share.
+
+    Raises:
+        BadInput, Refused: its release, archives or keys cannot be had any more.
+    """
+    prepared = prepare_again(site, detail)
+    actor = Actor(name=request.requested_by or getpass.getuser())
+    reason = request.reason or "its controller died"
+    site.history.resume_run(detail.id, actor, this_process(), flow_run_id=flow_run_id, reason=reason)
+    known = {name: host.result() for name, host in detail.hosts.items() if host.outcome is not None}
+    left = interrupted(site.history.events(detail.id))
+    return RunSession(site, prepared.record, prepared.targets, prepared.archives, known=known, left=left, resumed=True)
