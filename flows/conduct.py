@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from prefect.exceptions import Pause
 from prefect.futures import PrefectFuture
 
 from tasks.change_host import change_host
@@ -31,22 +32,32 @@ def engine_of(session: RunSession) -> Engine:
 
 
 def conduct(session: RunSession, engine: Engine) -> None:
-    """Carry out orders until the engine is finished and nothing is in work."""
+    """Carry out orders until the engine is finished and nothing is in work.
+
+    Raises:
+        Pause: the run was suspended in Prefect's UI; the hosts in work were finished, and what comes next is for the resumed run.
+    """
     answers: Answers = SimpleQueue()
     open_orders = 0
+    suspended: Pause | None = None
     stages = StageBook(session, engine)
     stages.note()
-    while not engine.finished or open_orders:
-        for order in engine.orders(_now()):
+    while open_orders or not (engine.finished or suspended):
+        for order in [] if suspended else engine.orders(_now()):
             stages.note()
             _hand_out(session, order, answers)
             open_orders += 1
-        for event in _wait(answers, engine.wake_at()):
+        for event in _wait(answers, None if suspended else engine.wake_at()):
             open_orders -= 1
+            if isinstance(event, Pause):
+                suspended = event
+                continue
             _write_down(session, event)
             engine.apply(event, _now())
         stages.note()
         _listen_for_stop(session, engine)
+    if suspended:
+        raise suspended
     _write_down_the_rest(session, engine)
 
 
@@ -63,19 +74,26 @@ def _hand_out(session: RunSession, order: Order, answers: Answers) -> None:
     future.add_done_callback(lambda done: answers.put((order, done)))
 
 
-def _wait(answers: Answers, wake_at: datetime | None) -> list[Event]:
+def _wait(answers: Answers, wake_at: datetime | None) -> list[Event | Pause]:
     """The next answers, all that are there; none when it is time for new orders or to listen for a stop."""
     seconds = STOP_ASKED_EVERY.total_seconds()
     if wake_at is not None:
         seconds = max(0.0, min(seconds, (wake_at - _now()).total_seconds()))
-    got: list[Event] = []
+    got: list[Event | Pause] = []
     try:
         order, future = answers.get(timeout=seconds)
         while True:
-            got.append(answer_for(order, future.result))
+            got.append(_answer(order, future))
             order, future = answers.get_nowait()
     except Empty:
         return got
+
+
+def _answer(order: Order, future: PrefectFuture[Any]) -> Event | Pause:
+    try:
+        return answer_for(order, future.result)
+    except Pause as pause:
+        return pause
 
 
 def _write_down(session: RunSession, event: Event) -> None:

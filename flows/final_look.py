@@ -12,6 +12,8 @@ from upkeep.domain.engine import Engine
 def final_look(session: RunSession, engine: Engine) -> tuple[RunOutcome, str]:
     """Outcome and reason of the run; failed if a host that was committed is not well any more."""
     outcome, reason = engine.outcome or RunOutcome.FAILED, engine.reason
+    if session.cancelled:
+        return outcome, reason
     changed = [name for name, result in engine.results.items() if result.outcome is HostOutcome.COMMITTED]
     seen = for_each_host(session, verify_host, changed, keep=lambda result: result.outcome is not HostOutcome.PASSED)
     bad = sorted(name for name, result in seen.items() if result.outcome is not HostOutcome.PASSED)

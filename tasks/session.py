@@ -24,6 +24,7 @@ from upkeep.services.control_centre import ControlCentreClient
 from upkeep.services.registration import registration_findings
 from upkeep.wiring import Site
 
+_BREAK_OFF_EVERY_SECONDS = 0.2
 _NOT_AFTER_CANCEL = {Step.CHECK, Step.BASELINE, Step.BACKUP, Step.FETCH, Step.SWITCH}
 
 
@@ -80,6 +81,7 @@ class RunSession:
         self._work: dict[str, HostWork] = {}
         self._well: dict[str, tuple[Finding, ...]] = {}
         self.cancelled = ""
+        self._ended = threading.Event()
         self._verifying: set[str] = set()
         self._lock = threading.Lock()
 
@@ -170,11 +172,18 @@ class RunSession:
     def cancel(self, reason: str) -> None:
         """Begin nothing more: hosts that are switched and watched go back now, all others are left as they are."""
         self.cancelled = reason
-        for host in tuple(self._verifying):
-            self._work[host].transport.close()
+        threading.Thread(target=self._break_off_watching, name="cancel", daemon=True).start()
+
+    def _break_off_watching(self) -> None:
+        """Again and again, because a script that is just about to start would open its connection anew."""
+        while watched := tuple(self._verifying):
+            for host in watched:
+                self._work[host].transport.close()
+            self._ended.wait(_BREAK_OFF_EVERY_SECONDS)
 
     def close(self) -> None:
         """End every connection."""
+        self._ended.set()
         with self._lock:
             for work in self._work.values():
                 work.transport.close()
