@@ -16,7 +16,7 @@ from tasks.look_at_stage import look_at_stage
 from tasks.roll_back_host import undo_host
 from tasks.session import RunSession
 from upkeep.domain.engine import Engine
-from upkeep.domain.orders import Change, Changed, Check, Checked, Event, Look, Order, StopAsked
+from upkeep.domain.orders import Change, Changed, Check, Checked, Event, Look, Order, StopAsked, Undo
 
 STOP_ASKED_EVERY = timedelta(seconds=2)
 
@@ -47,7 +47,7 @@ def conduct(session: RunSession, engine: Engine) -> None:
             stages.note()
             _hand_out(session, order, answers)
             open_orders += 1
-        for event in _wait(answers, None if suspended else engine.wake_at()):
+        for event in _wait(session, answers, None if suspended else engine.wake_at()):
             open_orders -= 1
             if isinstance(event, Pause):
                 suspended = event
@@ -74,7 +74,7 @@ def _hand_out(session: RunSession, order: Order, answers: Answers) -> None:
     future.add_done_callback(lambda done: answers.put((order, done)))
 
 
-def _wait(answers: Answers, wake_at: datetime | None) -> list[Event | Pause]:
+def _wait(session: RunSession, answers: Answers, wake_at: datetime | None) -> list[Event | Pause]:
     """The next answers, all that are there; none when it is time for new orders or to listen for a stop."""
     seconds = STOP_ASKED_EVERY.total_seconds()
     if wake_at is not None:
@@ -83,17 +83,18 @@ def _wait(answers: Answers, wake_at: datetime | None) -> list[Event | Pause]:
     try:
         order, future = answers.get(timeout=seconds)
         while True:
-            got.append(_answer(order, future))
+            got.append(_answer(session, order, future))
             order, future = answers.get_nowait()
     except Empty:
         return got
 
 
-def _answer(order: Order, future: PrefectFuture[Any]) -> Event | Pause:
+def _answer(session: RunSession, order: Order, future: PrefectFuture[Any]) -> Event | Pause:
+    kept = session.take_answer(order.host) if isinstance(order, (Change, Undo)) else None
     try:
         return answer_for(order, future.result)
     except Pause as pause:
-        return pause
+        return kept or pause
 
 
 def _write_down(session: RunSession, event: Event) -> None:

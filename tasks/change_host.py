@@ -41,15 +41,19 @@ def change_host(session: RunSession, host: str, stage: str) -> Changed:
     work = session.work(host)
     journal = own_journal(session, host) if session.resumed else Journal()
     if journal.state is JournalState.COMMITTED:
-        return Changed(host, committed(journal))
+        return session.answered(Changed(host, committed(journal)))
     if journal.state in {JournalState.ARMED, JournalState.SWITCHED}:
         with locked(session, work, order_again(session, host, journal), stage=stage) as order:
-            return Changed(host, _switched(session, work, order, stage, session.newest_findings(host, "baseline")))
+            return session.answered(
+                Changed(host, _switched(session, work, order, stage, session.newest_findings(host, "baseline")))
+            )
     if journal.state in {JournalState.ROLLING_BACK, JournalState.ROLLED_BACK} and was_judged_bad(session, host):
-        return Changed(host, finish_rollback(session, work, journal, stage))
+        return session.answered(Changed(host, finish_rollback(session, work, journal, stage)))
     seen = look(session, host, stage=stage)
     done = finished_steps(session, host, journal)
-    return Changed(host, seen.result or _transaction(session, work, seen.facts or HostFacts(), stage, done))
+    return session.answered(
+        Changed(host, seen.result or _transaction(session, work, seen.facts or HostFacts(), stage, done))
+    )
 
 
 def _transaction(

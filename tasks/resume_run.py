@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from tasks.prepare_run import prepare_again
 from tasks.session import RunSession
+from tasks.vouching import LEASE
 from upkeep.audit.interruption import interrupted
 from upkeep.audit.reading import RunDetail
 from upkeep.domain.record import Actor, RunRequest
@@ -40,18 +41,27 @@ def refuse_unless_dead(detail: RunDetail) -> None:
         raise Refused(
             f"run {detail.id} is over: {detail.outcome.value}", remedy=f"upkeep retry {detail.id} finishes what it left"
         )
-    alive = lives(detail.process)
-    if alive:
+    if lives(detail.process):
         raise Refused(
             f"run {detail.id} is being conducted by a living process ({detail.process})",
             remedy=f"watch it with upkeep status {detail.id}, or stop it with upkeep stop {detail.id}",
         )
-    if alive is None and detail.lease_until is not None and detail.lease_until > datetime.now(UTC):
+    if is_conducted(detail):
         raise Refused(
             f"run {detail.id} is conducted from another machine ({detail.process.partition(':')[0]}), which vouched for it "
-            f"until {detail.lease_until:%H:%M:%S} UTC",
+            f"until {_vouched_until(detail):%H:%M:%S} UTC",
             remedy="resume there, or wait until then",
         )
+
+
+def is_conducted(detail: RunDetail) -> bool:
+    """Whether somebody works on the run: its process lives, or, on another machine, vouched for it not long ago."""
+    alive = lives(detail.process)
+    return _vouched_until(detail) > datetime.now(UTC) if alive is None else alive
+
+
+def _vouched_until(detail: RunDetail) -> datetime:
+    return detail.lease_until or detail.started_at + LEASE
 
 
 def resume_session(site: Site, detail: RunDetail, request: RunRequest, flow_run_id: str) -> RunSession:

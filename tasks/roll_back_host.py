@@ -34,7 +34,8 @@ def undo_host(
     """Put a committed host back to the version it had before the run."""
     work = session.work(host)
     with locked(session, work, order_of(session), stage=stage) as order:
-        return Changed(host, put_back(session, work, order, reason=reason, failure_class=failure_class, stage=stage))
+        result = put_back(session, work, order, reason=reason, failure_class=failure_class, stage=stage)
+        return session.answered(Changed(host, result))
 
 
 @task(name="roll back host", task_run_name="roll back {host}", cache_policy=NO_CACHE)

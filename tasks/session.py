@@ -13,6 +13,7 @@ from upkeep.domain.change import HostResult, Step
 from upkeep.domain.engine import Interrupted
 from upkeep.domain.finding import Finding
 from upkeep.domain.inventory import Host
+from upkeep.domain.orders import Changed
 from upkeep.domain.profile import AgentProfile
 from upkeep.domain.record import RunRecord
 from upkeep.domain.release import Artifact, Release
@@ -83,6 +84,7 @@ class RunSession:
         self.cancelled = ""
         self._ended = threading.Event()
         self._verifying: set[str] = set()
+        self._answers: dict[str, Changed] = {}
         self._lock = threading.Lock()
 
     @property
@@ -168,6 +170,15 @@ class RunSession:
             yield
         finally:
             self._verifying.discard(host)
+
+    def answered(self, answer: Changed) -> Changed:
+        """Keep what came of a host: a task that ends while its run is suspended loses what it returns."""
+        self._answers[answer.host] = answer
+        return answer
+
+    def take_answer(self, host: str) -> Changed | None:
+        """What `answered` kept, once."""
+        return self._answers.pop(host, None)
 
     def cancel(self, reason: str) -> None:
         """Begin nothing more: hosts that are switched and watched go back now, all others are left as they are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 from collections.abc import Callable
@@ -87,6 +88,36 @@ def run(
         source="cli",
     )
     _run(lambda: running.run_runbook(runbook, request, as_json=as_json, yes=yes), runbook, as_json=as_json)
+
+
+@app.command()
+def start(
+    runbook: Annotated[str, typer.Argument(help="As for `upkeep run`")],
+    *,
+    inventory: Inventory = "",
+    plan: PlanFile = "",
+    settings: Settings = None,
+    hosts: Hosts = "",
+    ticket: Ticket = "",
+    reason: Reason = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Run a runbook through the Prefect server that PREFECT_API_URL names, and say where to watch it."""
+    from upkeep.commands import starting  # noqa: PLC0415
+    from upkeep.domain.record import RunRequest  # noqa: PLC0415
+
+    request = RunRequest(
+        inventory=inventory,
+        plan=plan,
+        settings=_pairs(settings),
+        hosts=hosts,
+        ticket=ticket,
+        reason=reason,
+        dry_run=dry_run,
+        requested_by=getpass.getuser(),
+        source="cli",
+    )
+    starting.start(runbook, request)
 
 
 @app.command()

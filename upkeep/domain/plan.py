@@ -171,6 +171,10 @@ class Plan(Document):
     known_errors: tuple[Pattern, ...] = Field((), description="Log lines of this release that are not held against it")
     delivery: Delivery = Field(default_factory=Delivery)
     rollback_window: Duration = timedelta(days=7)
+    resume: Literal["by hand", "auto"] = Field(
+        "by hand",
+        description="Who goes on with a run whose controller died: a person, or the reconciliation of every minute",
+    )
     notes: str = ""
 
     @field_validator("dead_man")
