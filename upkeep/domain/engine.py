@@ -273,8 +273,9 @@ class Engine:
         stage = self.stage
         if self.phase is not Phase.SOAKING or stage is None or self.stop is not None or event.stage != stage.name:
             return
+        busy = self._in_work | {undo.host for undo in self._undo}
         for host, findings in sorted(event.worse.items()):
-            if host not in self._in_work and findings and self._committed([host]):
+            if host not in busy and findings and self._committed([host]):
                 self._undo.append(
                     Undo(host, stage.name, f"got worse after the change: {findings[0].reason}", FailureClass.REGRESS)
                 )
@@ -304,7 +305,7 @@ class Engine:
 
     def _judge(self, stage: PlannedStage, *, over: bool) -> Judgement:
         running = self._with(stage.hosts, HostOutcome.COMMITTED, HostOutcome.ALREADY_CURRENT)
-        triggers = self.plan.triggers if running else ()
+        triggers = self.plan.triggers if running and self._soak.looked_at else ()
         return judge_stage(
             triggers, self._soak.figures, self.plan.soak, over=over, finished=len(running), is_canary=stage.is_canary
         )

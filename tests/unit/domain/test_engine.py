@@ -286,6 +286,20 @@ def test_a_look_that_began_before_a_host_went_back_does_not_put_it_back_again() 
     assert engine.results["h001"].outcome is HostOutcome.ROLLED_BACK
 
 
+def test_a_host_waiting_for_its_way_back_is_not_put_on_the_list_twice() -> None:
+    made = plan(stages=["100%"], at_once=1, failures={"later": {"at_least": 9}})
+    world = World(Engine(made, fleet(12)), {"h001": "worse in soak", "h002": "worse in soak"})
+    world.run()
+    assert sorted(order.host for order in world.log if isinstance(order, Undo)) == ["h001", "h002"]
+
+
+def test_a_stage_whose_hosts_all_turn_out_to_be_current_needs_no_figures() -> None:
+    trigger = {"name": "errors", "source": {"url": "http://m/x", "json_path": "v"}, "above": 10}
+    world = World(Engine(plan(triggers=[trigger], stages=["100%"]), fleet(3)))
+    world.change = lambda host: HostResult(outcome=HostOutcome.ALREADY_CURRENT)  # type: ignore[method-assign]
+    assert world.run().outcome is RunOutcome.SUCCEEDED
+
+
 def test_every_host_the_engine_itself_decides_about_is_told_what_to_do() -> None:
     engine = World(Engine(plan(down_budget_pct=50), fleet(12)), {"h001": "silent in soak", "h012": "quarantined"}).run()
     bad = [r for r in engine.results.values() if r.outcome in {HostOutcome.SET_ASIDE, HostOutcome.NOT_STARTED}]
