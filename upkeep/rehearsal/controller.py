@@ -7,11 +7,10 @@ from random import Random
 from typing import cast
 
 from upkeep.domain.change import HostResult, RunOutcome
-from upkeep.domain.engine import Engine, Phase
+from upkeep.domain.engine import Engine, Interrupted
 from upkeep.domain.finding import Finding
 from upkeep.domain.orders import Change, Changed, Check, Checked, Event, Look, Looked, Order, StopAsked, Undo
 from upkeep.domain.plan import Trigger
-from upkeep.domain.stages import StagePlan
 from upkeep.errors import AuditError, UpkeepError
 from upkeep.rehearsal.host import SimHost
 from upkeep.rehearsal.host_work import HostWork, IsOver, Network, Steps
@@ -49,8 +48,9 @@ class Controller:
         is_over: IsOver,
         figures: Figures,
         listener: Orders,
+        left: Interrupted | None = None,
     ) -> None:
-        self.run, self.engine, self.alive, self.closed = run, engine, True, False
+        self.run, self.engine, self.alive, self.closed, self.left = run, engine, True, False, left
         self.lost: AuditError | None = None
         self.outcome: RunOutcome | None = None
         self.reason = ""
@@ -62,8 +62,8 @@ class Controller:
             for name in engine.hosts
         }
         self._open = 0
-        self._opened: set[str] = set(store.runs[run].opened_stages) if run in store.runs else set()
-        self._verdicts = len(engine.verdicts) if run in store.runs else 0
+        self._verdicts = len(left.verdicts) if left else 0
+        self._planned, self._stopped = left is not None, left is not None and left.stop is not None
         self._wake: Due | None = None
         self._looking_last = False
         self._bad: list[str] = []
@@ -102,7 +102,7 @@ class Controller:
     def _go_on(self) -> None:
         if self.closed or self._looking_last:
             return
-        self._freeze_stages()
+        self._note_stages()
         while orders := self.engine.orders(self._timeline.now):
             self._note_stages()
             for order in orders:
@@ -117,11 +117,6 @@ class Controller:
             self._wake.cancel()
         wake_at = self.engine.wake_at()
         self._wake = None if wake_at is None else self._timeline.at(wake_at, lambda: self._guarded(self._go_on))
-
-    def _freeze_stages(self) -> None:
-        lines = self._store.runs[self.run]
-        if lines.stage_plan is None and self.engine.stage_plan != StagePlan(stages=()):
-            self._store.staged(self.run, self.engine.stage_plan)
 
     def _hand_out(self, order: Order) -> None:
         self._listener.ordered(self, order)
@@ -160,7 +155,10 @@ class Controller:
             Fibre(self._work[host].worse(), lambda: self.alive, take(host)).go_on()
         while left:
             yield pause(self._timeline, 1.0)
-        return Looked(order.stage, worse, tuple(silent), {t.name: self._figures(t) for t in self.engine.plan.triggers})
+        figures = {trigger.name: self._figures(trigger) for trigger in self.engine.plan.triggers}
+        seen = Looked(order.stage, worse, tuple(silent), figures)
+        self._store.looked(self.run, seen)
+        return seen
 
     def _answered(self, order: Order, answer: object, error: UpkeepError | None) -> None:
         self._open -= 1
@@ -181,19 +179,24 @@ class Controller:
         self._go_on()
 
     def _note_stages(self) -> None:
-        if self.engine.dry_run or self.engine.phase is Phase.CHECKING:
-            return
-        for verdict in self.engine.verdicts[self._verdicts :]:
+        """Write down what is new: the plan of stages once it is made, a stop, verdicts, the stage in work."""
+        engine = self.engine
+        if not self._planned and engine.stage_plan.stages:
+            self._store.planned(self.run, engine.stage_plan)
+            self._planned = True
+        if not self._stopped and engine.stop is not None:
+            self._store.stopped(self.run, engine.stop)
+            self._stopped = True
+        for verdict in engine.verdicts[self._verdicts :]:
             self._open_stage(verdict.stage)
-            self._store.stage_closed(self.run, verdict, self.engine.stop)
+            self._store.stage_closed(self.run, verdict)
             self._verdicts += 1
-        if self.engine.stage is not None and not self.engine.finished:
-            self._open_stage(self.engine.stage.name)
+        if engine.stage is not None and not engine.dry_run and not engine.finished:
+            self._open_stage(engine.stage.name)
 
     def _open_stage(self, name: str) -> None:
-        if name not in self._opened:
+        if name not in self._store.runs[self.run].opened_stages:
             self._store.stage_opened(self.run, name)
-            self._opened.add(name)
 
     def _look_a_last_time(self) -> None:
         """Every changed host is verified once more, after all stages."""

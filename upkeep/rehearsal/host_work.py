@@ -81,8 +81,6 @@ class HostWork:
             checked = yield from self._look("")
         except StepFailed as error:
             return Checked(self.host.name, None, result_of(error))
-        if checked.down:
-            self._store.found_down(self.run, self.host.name)
         return checked
 
     def change(self, stage: str) -> Steps[Changed]:
@@ -95,7 +93,6 @@ class HostWork:
 
     def undo(self, order: Undo) -> Steps[Changed]:
         """Put the committed host back."""
-        self._store.undo(self.run, order)
         try:
             locked = yield from self._lock(order.stage)
             result = yield from self._put_back(locked, order.reason, order.failure_class, order.stage)
@@ -135,10 +132,10 @@ class HostWork:
         name = self.host.name
         if lock and self._is_kept_out(lock):
             held = StepFailed(name, Step.CHECK, HostError(name, f"run {lock.run} holds it", remedy="wait for that run"))
-            return Checked(name, facts, result_of(held), down=not facts.running_version)
+            return Checked(name, facts, result_of(held), down=not facts.service_active)
         current = facts.installed_version == facts.running_version == NEW and journal.state not in UNFINISHED
         result = HostResult(outcome=HostOutcome.ALREADY_CURRENT, to_version=NEW) if current else None
-        return Checked(name, facts, result, down=not facts.running_version)
+        return Checked(name, facts, result, down=not facts.service_active)
 
     def _change(self, stage: str) -> Steps[HostResult]:
         """As for a new run; what an earlier controller of this very run has done is found in the journal."""
@@ -146,11 +143,10 @@ class HostWork:
         own = journal.run == self.run
         if own and journal.state is JournalState.COMMITTED:
             return (yield from self._found_committed(stage))
-        if own and journal.state is JournalState.ROLLED_BACK:
-            return self._found_back(journal)
-        if own and journal.state is JournalState.ROLLING_BACK:
+        going_back = own and journal.state in {JournalState.ROLLING_BACK, JournalState.ROLLED_BACK}
+        if going_back and (self.host.name, Step.ROLLBACK) in self._store.runs[self.run].intended:
             order = yield from self._lock(stage)
-            result = yield from self._put_back(order, "its rollback was cut", FailureClass.UNKNOWN, stage)
+            result = yield from self._put_back(order, journal.reason, FailureClass.VERIFY, stage)
             yield from self._unlock(order, stage)
             return result
         if not (own and journal.state in {JournalState.ARMED, JournalState.SWITCHED}):
@@ -316,9 +312,10 @@ class HostWork:
         try:
             answer = yield from work
         except HostError as error:
-            self._store.ended(self.run, self.host.name, step, stage, str(error))
+            self._store.ended(self.run, self.host.name, step, stage, error=str(error))
             raise StepFailed(self.host.name, step.value, error) from error
-        self._store.ended(self.run, self.host.name, step, stage)
+        facts = answer if isinstance(answer, HostFacts) else None
+        self._store.ended(self.run, self.host.name, step, stage, facts=facts)
         return answer
 
     def _ask(self, script: Callable[[], Script]) -> Work:

@@ -106,7 +106,7 @@ def _row(world: World, fault: Fault) -> Rehearsed:
     return Rehearsed(
         fault=fault.name,
         what=fault.what,
-        outcome=lines.outcome,
+        outcome=lines.outcome.value if lines.outcome else "not finished",
         reason=lines.reason,
         broken=len(witness.ever_broken),
         most_down=witness.most_down,

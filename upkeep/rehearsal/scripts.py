@@ -9,6 +9,9 @@ from upkeep.domain.finding import Finding, Verdict
 from upkeep.errors import CommandFailed, HostError, HostLocked
 from upkeep.rehearsal.host import NEW, OLD, Script, SimHost, SimJournal, SimLock
 
+KEEPS_ITS_BACKUP = {JournalState.ARMED, JournalState.SWITCHED, JournalState.ROLLING_BACK, JournalState.COMMITTED}
+"""The new version may have written since: the backup from before the switch is the one that counts."""
+
 
 @dataclass(frozen=True)
 class HostOrder:
@@ -29,7 +32,13 @@ def inspect(host: SimHost) -> Script:
 def check(host: SimHost) -> Script:
     """Facts, and whether the agent runs."""
     yield 0
-    return host.facts.model_copy(update={"installed_version": host.linked, "running_version": host.running or ""})
+    return host.facts.model_copy(
+        update={
+            "installed_version": host.linked,
+            "running_version": host.running or "",
+            "service_active": host.running is not None,
+        }
+    )
 
 
 def look(host: SimHost, version: str) -> Script:
@@ -72,7 +81,7 @@ def back_up(host: SimHost, order: HostOrder) -> Script:
     """Copy what is to be changed; the journal begins."""
     host.watcher.begins(host, order.run, "back_up")
     own_lock(host, order)
-    if host.journal.run == order.run and host.journal.state is JournalState.SWITCHED:
+    if host.journal.run == order.run and host.journal.state in KEEPS_ITS_BACKUP:
         return None
     yield host.random.uniform(2, 20)
     if host.behaviour.disk_full:

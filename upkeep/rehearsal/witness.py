@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from upkeep.domain.change import HostOutcome, HostResult, JournalState, Step
-from upkeep.domain.orders import Change, Changed, Check, Event, Look, Order, Undo
+from upkeep.domain.orders import Change, Changed, Check, Event, Look, Looked, Order, Undo
 from upkeep.domain.progress import is_good
 from upkeep.rehearsal.controller import Controller, Orders
 from upkeep.rehearsal.host import NEW, OLD, SimHost, Watcher
@@ -35,6 +35,7 @@ class Witness(Watcher, Orders):
         self._bad_since: dict[str, float] = {}
         self._watched_deadlines: dict[str, float] = {}
         self._in_work: set[tuple[str, str]] = set()
+        self._found_worse: set[tuple[str, str]] = set()
         self._last_commit: dict[tuple[str, str], float] = {}
 
     def begins(self, host: SimHost, run: str, phase: str) -> None:
@@ -77,6 +78,8 @@ class Witness(Watcher, Orders):
         """A host's work is over."""
         if isinstance(event, Changed):
             self._in_work.discard((controller.run, event.host))
+        if isinstance(event, Looked):
+            self._found_worse |= {(controller.run, host) for host in event.worse}
         if isinstance(order, Change) and isinstance(event, Changed):
             self._last_commit[controller.run, order.stage] = self._timeline.seconds
 
@@ -92,6 +95,9 @@ class Witness(Watcher, Orders):
             if result is None:
                 self._broken(f"{name}: the run is over and the history has no result")
                 continue
+            went_back = result.outcome is HostOutcome.ROLLED_BACK and result.failure_class is None
+            if went_back and (controller.run, name) in self._found_worse:
+                self._broken(f"{name}: got worse and went back, and does not count as a failure")
             if hosts[name].journal.run in {"", controller.run}:
                 self._ended(hosts[name], result)
             if not is_good(result.outcome) and not (result.reason and result.remedy):
@@ -141,7 +147,7 @@ class Witness(Watcher, Orders):
 
     def _change_ordered(self, controller: Controller, order: Change) -> None:
         engine = controller.engine
-        begun = self._store.runs[controller.run].begun
+        begun = controller.left.begun if controller.left else ()
         if engine.stop is not None and order.host not in begun:
             self._broken(f"{order.host}: started after the stop ({engine.stop.reason})")
         index = next(n for n, stage in enumerate(engine.stage_plan.stages) if stage.name == order.stage)
@@ -163,7 +169,7 @@ class Witness(Watcher, Orders):
         """The engine counts what it has in work and knows to be sick; one host alone may always be put back."""
         engine = controller.engine
         counted = engine.in_work | engine.sick
-        begun_before = order.host in self._store.runs[controller.run].undoing
+        begun_before = controller.left is not None and order.host in {undo.host for undo in controller.left.undoing}
         if order.host in self.down or begun_before or len(engine.in_work) == 1:
             return
         if len(counted) > engine.down_allowed or len(engine.in_work) > engine.plan.at_once:

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from random import Random
 
-from upkeep.domain.engine import Engine
+from upkeep.domain.engine import Engine, Interrupted
 from upkeep.domain.facts import HostFacts
+from upkeep.domain.interruption import interrupted
 from upkeep.domain.inventory import Host
 from upkeep.domain.plan import Plan, Trigger
 from upkeep.errors import UpkeepError
 from upkeep.rehearsal.controller import Controller
 from upkeep.rehearsal.host import Behaviour, SimHost
 from upkeep.rehearsal.host_work import Network
-from upkeep.rehearsal.resuming import engine_for
 from upkeep.rehearsal.store import Store
 from upkeep.rehearsal.timeline import Timeline
 from upkeep.rehearsal.witness import Witness
@@ -72,9 +72,12 @@ class World:
         if lines is None or lines.outcome or self.lives(run):
             return None
         targets = next(c.engine.hosts.values() for c in self.controllers if c.run == run)
-        engine = engine_for(lines, self.plan, targets, fleet_size=len(self.inventory), now=self.timeline.now)
+        left, fleet_size = interrupted(lines.events), len(self.inventory)
         self.witness.killed(run)
-        return self._begin(run, engine)
+        if left is None:
+            return self._begin(run, Engine(self.plan, targets, fleet_size=fleet_size))
+        engine = Engine.resumed(self.plan, targets, left, now=self.timeline.now, fleet_size=fleet_size)
+        return self._begin(run, engine, left)
 
     def lives(self, run: str) -> bool:
         """Whether a controller with this run is alive."""
@@ -106,7 +109,7 @@ class World:
     def _figure(self, trigger: Trigger) -> float | None:
         return self.figures(trigger)
 
-    def _begin(self, run: str, engine: Engine) -> Controller:
+    def _begin(self, run: str, engine: Engine, left: Interrupted | None = None) -> Controller:
         controller = Controller(
             run,
             engine,
@@ -117,6 +120,7 @@ class World:
             is_over=self.is_over,
             figures=self._figure,
             listener=self.witness,
+            left=left,
         )
         self.controllers.append(controller)
         controller.start()
