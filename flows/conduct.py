@@ -109,9 +109,10 @@ def _listen_for_stop(session: RunSession, engine: Engine) -> None:
 
 
 def _write_down_the_rest(session: RunSession, engine: Engine) -> None:
+    """Hosts the engine decided about by itself: never started, or set aside after their commit."""
     written = session.history.run(session.record.id).hosts
     for name, result in engine.results.items():
-        if name not in written or written[name].outcome is None:
+        if name not in written or written[name].outcome is not result.outcome:
             session.history.host_result(session.record.id, name, result)
 
 

@@ -90,8 +90,8 @@ def result_of(error: BaseException) -> HostResult:
 
 def _expected(step: Step, cause: UpkeepError, *, reason: str) -> HostResult:
     if isinstance(cause, Cancelled):
-        return HostResult(outcome=HostOutcome.NOT_STARTED, reason=str(cause))
-    remedy = cause.remedy if isinstance(cause, HostError) else ""
+        return HostResult(outcome=HostOutcome.NOT_STARTED, reason=str(cause), remedy="upkeep retry")
+    remedy = (cause.remedy if isinstance(cause, HostError) else "") or "remove the cause, then: upkeep retry"
     if isinstance(cause, _NO_CONTACT) or (isinstance(cause, CommandTimeout) and step is Step.CHECK):
         return HostResult(
             outcome=HostOutcome.SET_ASIDE, failure_class=FailureClass.UNREACHABLE, reason=reason, remedy=remedy

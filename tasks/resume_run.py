@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from tasks.prepare_run import prepare_again
 from tasks.session import RunSession
 from tasks.vouching import LEASE
-from upkeep.audit.interruption import interrupted
 from upkeep.audit.reading import RunDetail
+from upkeep.domain.interruption import interrupted
 from upkeep.domain.record import Actor, RunRequest
 from upkeep.errors import Refused
 from upkeep.process import lives, this_process

@@ -113,6 +113,7 @@ def wait_for_host(session: RunSession, work: HostWork, order: Order, error: Step
             from_version=journal.from_version,
             to_version=journal.from_version,
             reason=f"{reason}; the host went back by itself: {journal.reason}",
+            remedy="find out why contact was lost, then: upkeep retry",
         )
     return put_back(session, work, order, reason=reason, failure_class=failure_class, stage=stage)
 

@@ -180,6 +180,34 @@ def demo(
 
 
 @app.command()
+def rehearse(
+    plan: Annotated[str, typer.Argument(help="Plan file")],
+    *,
+    inventory: Inventory = "",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this fault, e.g. bad-release; repeatable; default: all, each in a run of its own"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same story; another one picks other hosts and moments")] = 0,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Run the plan against a simulated copy of this fleet, once for every fault; takes seconds and touches no host.
+
+    Shows what each fault would do with these stages, soak times and limits: how many hosts it breaks before the run stops,
+    how many are down at once, what goes back by itself, what a person has to look at, how long it takes, and why it stopped.
+    Times on the hosts are typical ones, drawn by the seed; waiting times are the plan's.
+    """
+    from upkeep.commands import rehearsing  # noqa: PLC0415
+
+    raise typer.Exit(
+        rehearsing.rehearse_plan(
+            Path(plan), inventory, _pairs(settings), faults=fault or [], seed=seed, as_json=as_json
+        )
+    )
+
+
+@app.command()
 def up(
     *,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect UI and API, on loopback")] = 4200,

@@ -99,6 +99,10 @@ class HostError(UpkeepError):
 class HostLocked(HostError, Refused):
     """Another run owns the host."""
 
+    def __init__(self, host: str, problem: str, *, remedy: str = "", evidence: str = "") -> None:
+        super().__init__(host, problem, remedy=remedy, evidence=evidence)
+        self.reason, self.remedy = problem, remedy  # Refused, next in line, took the whole text for its reason
+
 
 class Unreachable(HostError):
     """No connection to the host, or the connection broke."""

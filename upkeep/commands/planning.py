@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import yaml
@@ -16,7 +16,7 @@ from upkeep.domain.inventory import Host
 from upkeep.domain.plan import Plan
 from upkeep.domain.record import RunRequest
 from upkeep.domain.selector import Selector
-from upkeep.domain.stages import Candidate, plan_stages
+from upkeep.domain.stages import Candidate, StagePlan, plan_stages
 from upkeep.errors import BadInput
 from upkeep.project import put_on_path
 from upkeep.wiring import site
@@ -25,11 +25,10 @@ from upkeep.wiring import site
 def explain_plan(path: Path, inventory: str, overrides: Mapping[str, str]) -> None:
     """Print the plan as sentences for the fleet of the inventory."""
     plan = load_plan(path, overrides)
-    hosts = Selector(plan.targets).pick(load_inventory(_inventory_of(path, inventory)).all_hosts())
+    hosts = Selector(plan.targets).pick(load_inventory(inventory_of(path, inventory)).all_hosts())
     if not hosts:
         raise BadInput("targets matches no host", found=plan.targets, remedy="check the selector against the inventory")
-    candidates = [Candidate(host, _cohort(plan, host)) for host in hosts]
-    stages = plan_stages(plan, candidates)
+    stages = judged_stages(plan, hosts)
     console = screen()
     for sentence in explain(plan, stages, release=None, fleet_size=len(hosts)):
         console.print(sentence, markup=False)
@@ -45,7 +44,7 @@ def check_plan(path: Path, inventory: str, overrides: Mapping[str, str]) -> None
     from tasks.prepare_run import prepare  # noqa: PLC0415 - the runbooks are on the path only now
 
     request = RunRequest(
-        inventory=str(_inventory_of(path, inventory)), plan=str(path), settings=dict(overrides), source="cli"
+        inventory=str(inventory_of(path, inventory)), plan=str(path), settings=dict(overrides), source="cli"
     )
     prepared = prepare(site(), "maintenance", request)
     record, console = prepared.record, screen()
@@ -89,11 +88,25 @@ def _spelled_out(plan: Plan) -> list[str]:
     return yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=True).splitlines()
 
 
+def judged_stages(plan: Plan, hosts: Iterable[Host]) -> StagePlan:
+    """The stages as far as they can be told without asking the hosts.
+
+    Raises:
+        BadInput: the stages do not reach every host.
+    """
+    return plan_stages(plan, [Candidate(host, _cohort(plan, host)) for host in hosts])
+
+
 def _cohort(plan: Plan, host: Host) -> str:
     return HostFacts().cohort(host.labels.get(plan.spread_by, ""))
 
 
-def _inventory_of(plan: Path, inventory: str) -> Path:
+def inventory_of(plan: Path, inventory: str) -> Path:
+    """The inventory named, or the one beside the plan.
+
+    Raises:
+        BadInput: there is none.
+    """
     if inventory:
         return Path(inventory)
     beside = plan.parent / "inventory.yaml"

@@ -154,10 +154,24 @@ class Engine:
     def _urgent(self) -> list[Order]:
         """What is ordered whatever stops: hosts a dead controller left in work, and hosts to be put back."""
         name = self.stage.name if self.stage else ""
-        orders: list[Order] = [*(Change(host, name) for host in self._begun), *self._undo]
-        self._in_work.update(undo.host for undo in self._undo)
-        self._begun, self._undo = [], []
-        return orders
+        orders: list[Order] = [Change(host, name) for host in self._begun]
+        self._begun = []
+        return orders + self._undo_within_budget()
+
+    def _undo_within_budget(self) -> list[Undo]:
+        """Hosts that are worse first; hosts that are well go back within the down-budget, one at a time when it is spent."""
+        turns = sorted(self._undo, key=lambda undo: undo.failure_class is None)
+        down = self.sick | {undo.host for undo in turns if undo.failure_class is not None}
+        given: list[Undo] = []
+        for undo in turns:
+            in_work = {*self._in_work, undo.host}
+            within = undo.host in down or len(in_work | down) <= self.down_allowed
+            if self._in_work and not (within and len(in_work) <= self.plan.at_once):
+                break
+            self._in_work.add(undo.host)
+            given.append(undo)
+        self._undo = turns[len(given) :]
+        return given
 
     def wake_at(self) -> datetime | None:
         """When to ask for orders again if nothing answers before; None when only answers matter."""
@@ -259,8 +273,9 @@ class Engine:
         stage = self.stage
         if self.phase is not Phase.SOAKING or stage is None or self.stop is not None or event.stage != stage.name:
             return
+        busy = self._in_work | {undo.host for undo in self._undo}
         for host, findings in sorted(event.worse.items()):
-            if host not in self._in_work and findings:
+            if host not in busy and findings and self._committed([host]):
                 self._undo.append(
                     Undo(host, stage.name, f"got worse after the change: {findings[0].reason}", FailureClass.REGRESS)
                 )
@@ -278,15 +293,19 @@ class Engine:
     def _set_aside(self, silent: Iterable[str]) -> None:
         """Committed hosts that cannot be asked when their soak time ends: nothing is known about them, so they do not count as good."""
         for host in self._committed(silent):
-            reason = "no contact at the end of its soak time; it was committed before"
             self.results[host] = self.results[host].model_copy(
-                update={"outcome": HostOutcome.SET_ASIDE, "failure_class": FailureClass.UNREACHABLE, "reason": reason},
+                update={
+                    "outcome": HostOutcome.SET_ASIDE,
+                    "failure_class": FailureClass.UNREACHABLE,
+                    "reason": "no contact at the end of its soak time; it was committed before",
+                    "remedy": f"bring {host} back, then `upkeep retry`: it is left alone if it runs the new version",
+                },
             )
         self._stop_unless_within_limits()
 
     def _judge(self, stage: PlannedStage, *, over: bool) -> Judgement:
         running = self._with(stage.hosts, HostOutcome.COMMITTED, HostOutcome.ALREADY_CURRENT)
-        triggers = self.plan.triggers if running else ()
+        triggers = self.plan.triggers if running and self._soak.looked_at else ()
         return judge_stage(
             triggers, self._soak.figures, self.plan.soak, over=over, finished=len(running), is_canary=stage.is_canary
         )
@@ -337,7 +356,8 @@ class Engine:
         self.phase = Phase.FINISHED
         why = self.stop.reason if self.stop else "dry run" if self.dry_run else "the run ended before its turn"
         for name in sorted(set(self.hosts) - set(self.results)):
-            self.results[name] = HostResult(outcome=HostOutcome.NOT_STARTED, reason=why)
+            remedy = "" if self.dry_run else "once the cause is removed: upkeep retry"
+            self.results[name] = HostResult(outcome=HostOutcome.NOT_STARTED, reason=why, remedy=remedy)
         self.outcome, self.reason = run_outcome(self.results, self.stop, dry_run=self.dry_run)
 
 

@@ -225,6 +225,88 @@ def test_a_fleet_already_at_the_target_is_left_alone() -> None:
     assert not changes(world)
 
 
+def test_hosts_that_are_well_go_back_within_the_down_budget_too() -> None:
+    trigger = {
+        "name": "errors",
+        "source": {"url": "http://m/x", "json_path": "v"},
+        "above": 10,
+        "then": "roll back all",
+    }
+    made = plan(triggers=[trigger], stages=["canary", "50%", "100%"], soak={"canary": "10m", "other": "1m"})
+    figures: list[float | None] = [1.0] * 26 + [50.0] * 1000
+    world = World(Engine(made, fleet(40)), figures=figures)
+    while world.engine.phase is not Phase.UNDOING:
+        world.step()
+    undone: list[str] = []
+    while not world.engine.finished:
+        given = [order.host for order in world.engine.orders(world.now) if isinstance(order, Undo)]
+        assert len(world.engine.in_work) <= world.engine.down_allowed == 4
+        assert given, "the way back never waits for anything but the hosts on it"
+        undone += given
+        for host in given:
+            world.engine.apply(Changed(host, HostResult(outcome=HostOutcome.ROLLED_BACK)), world.now)
+    assert len(undone) == len(set(undone)) > 4
+    assert world.engine.outcome is RunOutcome.ROLLED_BACK
+
+
+def test_a_spent_budget_does_not_keep_hosts_from_going_back_one_at_a_time() -> None:
+    trigger = {
+        "name": "errors",
+        "source": {"url": "http://m/x", "json_path": "v"},
+        "above": 10,
+        "then": "roll back all",
+    }
+    made = plan(triggers=[trigger], stages=["100%"], down_budget_pct=10)
+    world = World(Engine(made, fleet(20)), {"h020": "lost"}, figures=[50.0] * 1000)
+    while world.engine.phase is not Phase.UNDOING:
+        world.step()
+    world.engine._down |= {"h018", "h019", "h020"}
+    assert len([o for o in world.engine.orders(world.now) if isinstance(o, Undo)]) == 1
+
+
+def test_hosts_found_worse_go_back_at_once_because_they_are_down_already() -> None:
+    made = plan(stages=["100%"], down_budget_pct=10)
+    world = World(Engine(made, fleet(20)), {f"h{n:03}": "worse in soak" for n in range(1, 8)})
+    while not any(isinstance(order, Look) for order in world.log):
+        world.step()
+    assert len([o for o in world.engine.orders(world.now) if isinstance(o, Undo)]) == 7
+
+
+def test_a_look_that_began_before_a_host_went_back_does_not_put_it_back_again() -> None:
+    engine = Engine(plan(stages=["100%"], failures={"later": {"at_least": 9}}), fleet(20))
+    world = World(engine, {"h001": "worse in soak"})
+    while not any(isinstance(order, Look) for order in world.log):
+        world.step()
+    undo = next(o for o in engine.orders(world.now) if isinstance(o, Undo))
+    world.now += timedelta(minutes=1)
+    look = next(o for o in engine.orders(world.now) if isinstance(o, Look))
+    engine.apply(world.answer(undo), world.now)
+    engine.apply(world.answer(look), world.now)
+    assert not [o for o in engine.orders(world.now) if isinstance(o, Undo)]
+    assert engine.results["h001"].outcome is HostOutcome.ROLLED_BACK
+
+
+def test_a_host_waiting_for_its_way_back_is_not_put_on_the_list_twice() -> None:
+    made = plan(stages=["100%"], at_once=1, failures={"later": {"at_least": 9}})
+    world = World(Engine(made, fleet(12)), {"h001": "worse in soak", "h002": "worse in soak"})
+    world.run()
+    assert sorted(order.host for order in world.log if isinstance(order, Undo)) == ["h001", "h002"]
+
+
+def test_a_stage_whose_hosts_all_turn_out_to_be_current_needs_no_figures() -> None:
+    trigger = {"name": "errors", "source": {"url": "http://m/x", "json_path": "v"}, "above": 10}
+    world = World(Engine(plan(triggers=[trigger], stages=["100%"]), fleet(3)))
+    world.change = lambda host: HostResult(outcome=HostOutcome.ALREADY_CURRENT)  # type: ignore[method-assign]
+    assert world.run().outcome is RunOutcome.SUCCEEDED
+
+
+def test_every_host_the_engine_itself_decides_about_is_told_what_to_do() -> None:
+    engine = World(Engine(plan(down_budget_pct=50), fleet(12)), {"h001": "silent in soak", "h012": "quarantined"}).run()
+    bad = [r for r in engine.results.values() if r.outcome in {HostOutcome.SET_ASIDE, HostOutcome.NOT_STARTED}]
+    assert bad
+    assert all(result.reason and result.remedy for result in bad)
+
+
 BEHAVIOURS = st.sampled_from(
     ["fine"] * 12 + ["breaks", "unreachable", "full", "current", "down", "lost", "quarantined", "worse in soak"]
 )

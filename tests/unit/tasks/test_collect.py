@@ -45,6 +45,7 @@ def test_each_failure_is_counted_under_its_own_class(
     result = result_of(StepFailed("h", step, cause))
     assert (result.outcome, result.failure_class) == (outcome, failure_class)
     assert result.reason.startswith(f"h, step {step}: ")
+    assert result.remedy, "a person is told what to do, whatever failed"
 
 
 def test_a_defect_is_that_hosts_outcome_and_not_the_runs_end() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from upkeep.domain.change import HostOutcome, HostResult, Step
 from upkeep.domain.engine import Interrupted, StageVerdict
+from upkeep.domain.failure import FailureClass
 from upkeep.domain.gate import Decision
 from upkeep.domain.orders import Undo
 from upkeep.domain.record import Event, Happening
@@ -31,6 +32,7 @@ class _Found:
     begun: dict[str, str] = field(default_factory=dict)
     undoing: dict[str, str] = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
+    worse: dict[str, str] = field(default_factory=dict)
 
     def take(self, event: Event) -> None:
         if event.action == "run.planned":
@@ -39,6 +41,8 @@ class _Found:
             self.stop = Stop(StopKind(event.body["kind"]), event.reason, event.body["undo"])
         elif event.action == "stage.closed":
             self.verdicts.append(StageVerdict(event.stage, Decision(event.body["verdict"]), event.reason))
+        elif event.action == "stage.looked":
+            self.worse |= {host: reasons[0] for host, reasons in event.body.get("worse", {}).items() if reasons}
         elif event.action == "host.result":
             self.results[event.host] = HostResult.model_validate(event.body | {"reason": event.reason})
             self.begun.pop(event.host, None)
@@ -60,13 +64,19 @@ class _Found:
     def answer(self) -> Interrupted | None:
         if self.stage_plan is None:
             return None
-        why = self.stop.reason if self.stop else "it was being put back when the run's controller died"
         return Interrupted(
             stage_plan=self.stage_plan,
             results=self.results,
             verdicts=tuple(self.verdicts),
             begun=tuple(self.begun),
-            undoing=tuple(Undo(host, stage, why) for host, stage in self.undoing.items()),
+            undoing=tuple(self._undo(host, stage) for host, stage in self.undoing.items()),
             down=tuple(self.down),
             stop=self.stop,
         )
+
+    def _undo(self, host: str, stage: str) -> Undo:
+        """A host that got worse still counts as a failure of the change, whoever ends its way back."""
+        if host in self.worse:
+            return Undo(host, stage, f"got worse after the change: {self.worse[host]}", FailureClass.REGRESS)
+        why = self.stop.reason if self.stop else "it was being put back when the run's controller died"
+        return Undo(host, stage, why)
