@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.transaction.conftest import machine, until  # noqa: F401 - fixtures of the host in a folder
 from tests.torture.host import Host, hosts_of
 from upkeep.lab.machines import faults
 from upkeep.lab.machines.fleet import MachineFleet, remove_orphans
