@@ -23,6 +23,7 @@ _AGENT = """#!/bin/sh
 case $1 in
 --check) exec grep -q for=any {config} ;;
 --version) echo {version} && exit ;;
+pre) {pre} && exit ;;
 esac
 {start}
 grep -qx wrote={version} {config} || [ {version} = 1.0.0 ] || echo wrote={version} >>{config}
@@ -36,6 +37,7 @@ Description=Agent under torture
 StartLimitIntervalSec=30
 StartLimitBurst=5
 [Service]
+ExecStartPre={BINARY} pre
 ExecStart={BINARY} run
 Restart=on-failure
 RestartSec=100ms
@@ -68,9 +70,9 @@ sync
 """
 
 
-def agent(version: str, *, start: str = ":", main: str = MAIN) -> bytes:
-    """The agent's program; `start` is done before it says that it runs."""
-    return _AGENT.format(version=version, start=start, main=main, name=NAME, config=CONFIG_FILE).encode()
+def agent(version: str, *, pre: str = ":", start: str = ":", main: str = MAIN) -> bytes:
+    """The agent's program; `pre` is done before systemd counts it as started, `start` before it says that it runs."""
+    return _AGENT.format(version=version, pre=pre, start=start, main=main, name=NAME, config=CONFIG_FILE).encode()
 
 
 def sha256(content: bytes) -> str:

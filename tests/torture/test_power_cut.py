@@ -6,68 +6,34 @@ What was not synced is lost. After the boot exactly one good version runs, and t
 from __future__ import annotations
 
 from datetime import timedelta
-from time import monotonic, sleep
 
 import pytest
 
 from tests.torture import agent, invariants
 from tests.torture.host import Host
 from tests.torture.points import Torture, at_every_point
+from tests.torture.settling import LATE, SOON, after_switch, anew, back, dead_man, goes_back_alone
 from upkeep.domain.change import JournalState
 from upkeep.hosts.host_change import Order
 
 pytestmark = [pytest.mark.machines, pytest.mark.timeout(1500), pytest.mark.xdist_group("torture")]
-
-GUARD_SECONDS = 40.0
-SOON, LATE = timedelta(seconds=3), timedelta(minutes=5)
 
 
 def cut(host: Host) -> None:
     host.machine.cut_power()
 
 
-def goes_back_alone(host: Host) -> None:
-    """The guard acts, without anybody's help."""
-    deadline = monotonic() + GUARD_SECONDS
-    while not host.left_by_guard():
-        assert monotonic() < deadline, f"the guard never acted: {host.state()}"
-        sleep(0.2)
-
-
-def anew(host: Host) -> Host:
-    """No release is on the host, as at its first upgrade: every point comes after the same operations."""
-    host.machine.sh(f"/bin/rm -rf {agent.RELEASES} {agent.UPKEEP}/incoming; /bin/sync")
-    return host
-
-
-def back(host: Host, order: Order) -> None:
-    """Whatever happened, the host is as before the change; twice is as good as once."""
-    order = host.locked(order)
-    for _ in range(2):
-        host.change.roll_back(order, "after the power cut", with_state=False)
-    invariants.at_rest(host, agent.OLD)
-
-
 def settle_switch(host: Host, order: Order, number: int, error: BaseException | None) -> None:
     host.after_power_cut()
-    state = invariants.hold(host)
     invariants.well_told(error, host)
-    if number % 3 == 0 and state.journal.state not in {JournalState.ROLLED_BACK, JournalState.ROLLING_BACK}:
-        order = host.locked(order)
-        host.change.switch(order)
-        host.change.commit(order)
-        invariants.at_rest(host, agent.NEW)
-    elif number % 3 == 1 and state.guard is not None and state.guard.armed:
-        goes_back_alone(host)
-        invariants.at_rest(host, agent.OLD)
-    back(host, order)
+    after_switch(host, order, number)
 
 
 def test_cut_anywhere_in_the_switch_a_host_runs_one_version_and_resumes_rolls_back_or_goes_back_alone(
     hosts: list[Host],
 ) -> None:
     torture = Torture(
-        prepare=lambda host, number: anew(host).staged(dead_man=SOON if number % 3 == 1 else LATE),
+        prepare=lambda host, number: anew(host).staged(dead_man=dead_man(number)),
         step=lambda host, order: host.change.switch(order),
         strike=cut,
         settle=settle_switch,

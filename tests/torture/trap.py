@@ -83,6 +83,14 @@ class Trap:
         """The operation that was stopped goes on."""
         (self._folder() / "go").write_text("go\n")
 
+    def await_end(self) -> None:
+        """Wait until no script of Upkeep's runs on the host any more."""
+        self._machine.sh("while pgrep -f '[u]pkeep-begins' >/dev/null; do sleep 0.05; done")
+
+    def kill(self) -> None:
+        """Kill the script and the operation that was stopped."""
+        self._machine.sh("pkill -KILL -f '[u]pkeep-begins' || true; pkill -KILL -f '/usr/local/[s]bin/' || true")
+
     def _work(self, step: Callable[[], object], said: int) -> None:
         try:
             step()
