@@ -96,15 +96,28 @@ arm_units() {
 	sync_tree "$UNITS"
 }
 
+# The timer goes last: as long as it is there, what was cut in here is done again.
+disarm_units() {
+	rm -f "$UNITS/$GUARD_UNIT.timer.new" "$UNITS/$GUARD_UNIT.service.new" "$UNITS/$GUARD_UNIT-boot.service.new"
+	[ -e "$UNITS/$GUARD_UNIT.timer" ] || return 0
+	ctl_logged disable "$GUARD_UNIT.timer" "$GUARD_UNIT-boot.service"
+	ctl_logged --no-block stop "$GUARD_UNIT.timer"
+	rm -f "$UNITS/$GUARD_UNIT.service" "$UNITS/$GUARD_UNIT-boot.service" "$UNITS/$GUARD_UNIT.timer"
+	ctl_logged daemon-reload
+}
+
+# Cut anywhere in here, a timer that is left finds nothing to undo and finishes this.
 guard_disarm() {
-	if [ -e "$UNITS/$GUARD_UNIT.timer" ] && [ "$(guard_kind)" = systemd ]; then
-		ctl_logged disable "$GUARD_UNIT.timer" "$GUARD_UNIT-boot.service"
-		ctl_logged --no-block stop "$GUARD_UNIT.timer"
-		rm -f "$UNITS/$GUARD_UNIT.timer" "$UNITS/$GUARD_UNIT.service" "$UNITS/$GUARD_UNIT-boot.service"
-		ctl_logged daemon-reload
-	fi
-	if guard_alive && [ "$g_pid" != "$$" ]; then stop_process "$g_pid"; fi
+	old=''
+	if guard_alive && [ "$g_pid" != "$$" ]; then old=$g_pid; fi
 	rm -f "$U/guard" && sync "$U"
+	[ "$(guard_kind)" != systemd ] || disarm_units
+	[ -z "$old" ] || stop_process "$old"
+}
+
+# The run is over; whoever holds the host under another fence keeps it.
+free_lock() {
+	! lock_read || [ "$l_run:$l_fence" != "$RUN:$FENCE" ] || drop_lock
 }
 
 # One look at the journal, and the rollback if it is due. Never after a commit, never twice, never for another run.
@@ -115,6 +128,7 @@ guard_once() {
 	"$RUN:armed" | "$RUN:rolling-back") ;;
 	"$RUN:switched") [ "$1" != boot ] || finish idle ;;
 	"$RUN:"* | *:none | *:committed | *:rolled-back)
+		[ "$j_run:$j_state:$j_actor" != "$RUN:rolled-back:guard" ] || free_lock
 		guard_disarm
 		finish idle
 		;;
@@ -126,7 +140,8 @@ guard_once() {
 	*) why="no commit within $DEAD_MAN s" ;;
 	esac
 	undo guard "$why" "$1"
-	! lock_read || [ "$l_run" != "$RUN" ] || drop_lock
+	free_lock
+	guard_disarm
 	finish ok
 }
 

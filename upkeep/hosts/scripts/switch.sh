@@ -113,7 +113,6 @@ undo() {
 	undo_service "$1" "$2$note" "$3"
 	j_guard_deadline=0
 	journal_write rolled-back "$2$note" "$1"
-	guard_disarm
 }
 
 kinds_to_restore() {
@@ -169,7 +168,10 @@ phase_roll_back() {
 	j_fence=$FENCE
 	case $j_state in
 	prepared | staged) journal_write rolled-back "$WHY (nothing was switched)" controller ;;
-	*) undo controller "$WHY" wait ;;
+	*)
+		undo controller "$WHY" wait
+		guard_disarm
+		;;
 	esac
 	tell_journal
 	finish ok

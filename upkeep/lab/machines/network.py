@@ -22,6 +22,7 @@ from upkeep.lab.machines.layout import (
 )
 from upkeep.lab.machines.processes import attempt, call
 
+_FLUSH_ATTEMPTS = 3
 _CLONE_NEWNET = 0x40000000
 _C_LIBRARY = ctypes.CDLL(None, use_errno=True)
 
@@ -94,7 +95,7 @@ def plug_in(layout: Layout, number: int) -> None:
     _batch(layout.control, f"link set {port} up")
     call(("bridge", "-n", layout.control, "link", "set", "dev", port, "state", "forwarding"))
     for namespace, device in ((layout.control, BRIDGE), (layout.namespace(number), "eth0")):
-        call(("ip", "-n", namespace, "neigh", "flush", "dev", device))  # what was asked during the cut counts as failed
+        _forget_neighbours(namespace, device)
     tables = _inside_control(layout, "nft", "list", "tables")
     if f"table bridge {port}\n" in tables:
         _inside_control(layout, "nft", "delete", "table", "bridge", port)
@@ -129,6 +130,13 @@ def enter(path: Path) -> None:
 
 def _batch(namespace: str, *lines: str) -> None:
     call(("ip", "-n", namespace, "-batch", "-"), text="\n".join(lines) + "\n")
+
+
+def _forget_neighbours(namespace: str, device: str) -> None:
+    """What was asked during a cut counts as failed. `ip` gives up when an entry vanishes under it, so it is asked again."""
+    flush = ("ip", "-n", namespace, "neigh", "flush", "dev", device)
+    if not any(attempt(flush) for _ in range(_FLUSH_ATTEMPTS)):
+        call(flush)
 
 
 def _inside_control(layout: Layout, *words: str, text: str | None = None) -> str:

@@ -1,0 +1,55 @@
+"""Four real systemd hosts for the torture of the host transaction. Needs root."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.transaction.conftest import machine, until  # noqa: F401 - fixtures of the host in a folder
+from tests.torture.host import Host, hosts_of
+from upkeep.lab.machines import faults
+from upkeep.lab.machines.fleet import MachineFleet, remove_orphans
+
+PARENT = Path("/var/tmp/upkeep-test-machines")
+HOSTS = 4
+
+
+@pytest.fixture(scope="session")
+def machines() -> Iterator[MachineFleet]:
+    if os.geteuid() != 0:
+        pytest.skip("booting real systemd hosts needs root")
+    remove_orphans(PARENT)
+    name = f"tort{os.getpid()}"
+    with MachineFleet(name, PARENT / name) as fleet:
+        fleet.up(HOSTS)
+        yield fleet
+
+
+@pytest.fixture
+def hosts(machines: MachineFleet) -> Iterator[list[Host]]:
+    """All hosts, healed, with the old version, whatever a test before did."""
+    found = hosts_of(machines)
+    machines.each(faults.heal)
+    with_each(found, Host.install)
+    yield found
+    with_each(found, Host.hang_up)
+
+
+@pytest.fixture
+def host(machines: MachineFleet) -> Iterator[Host]:
+    """One host, healed, with the old version."""
+    found = hosts_of(machines)[0]
+    faults.heal(found.machine)
+    found.install()
+    yield found
+    found.hang_up()
+
+
+def with_each(hosts: list[Host], action) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        list(pool.map(action, hosts))
