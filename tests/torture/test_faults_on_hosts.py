@@ -357,7 +357,7 @@ def test_releases_on_another_file_system_are_switched_to_and_back_from(host: Hos
 def test_a_random_chain_of_faults_always_ends_well(hosts: list[Host]) -> None:
     """Three faults in a row at random points; the seed is told."""
     seed = random.SystemRandom().randrange(2**32)
-    chance = random.Random(seed)  # noqa: S311 - a test's plan
+    chance = random.Random(seed)
     for host in hosts:
         order, story = anew(host).staged(), []
         for _ in range(3):
