@@ -1,0 +1,90 @@
+"""Runbooks started through a Prefect server, as its UI starts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic, sleep
+from typing import Any
+
+import httpx
+
+from tests.e2e.lab.controller import Controller, versions
+from upkeep.audit.history import History
+from upkeep.audit.reading import RunDetail
+from upkeep.lab.lab import Lab
+
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+CANCELLING = {"type": "CANCELLING"}
+SUSPENDED = {"type": "PAUSED", "name": "Suspended", "state_details": {"pause_reschedule": True}}
+RESUMING = {"type": "SCHEDULED", "name": "Resuming"}
+
+
+def request_for(lab: Lab, **changes: str) -> dict[str, Any]:
+    """The parameters of a quick run over the lab."""
+    quick = {"healthy_time": "1s", "soak.canary": "1s", "soak.other": "1s", "soak.every": "1s", "down_budget_pct": "75"}
+    limits = {"dead_man": "40s", "healthy_deadline": "20s"}
+    return {"inventory": str(lab.inventory_path), "plan": str(lab.plan_path), "settings": quick | limits | changes}
+
+
+@dataclass(frozen=True)
+class Served:
+    """A controller with `upkeep up` running, and its Prefect API."""
+
+    controller: Controller
+    api: str
+
+    @property
+    def history(self) -> History:
+        return History.open(f"sqlite:///{self.controller.home / 'history.db'}")
+
+    def start(self, request: dict[str, Any]) -> str:
+        """Start `maintenance` as the UI does; the flow run's id."""
+        where = f"{self.api}/deployments/name/maintenance/manual"
+        until(lambda: _reads(where))
+        deployment = httpx.get(where).json()["id"]
+        where = f"{self.api}/deployments/{deployment}/create_flow_run"
+        answer = httpx.post(where, json={"parameters": {"request": request}}, timeout=30)
+        assert answer.is_success, answer.text
+        return str(answer.json()["id"])
+
+    def when(self, run: str, *states: str) -> dict[str, Any]:
+        """The flow run once it is in one of these states."""
+        found: dict[str, Any] = {}
+
+        def reached() -> bool:
+            found.update(httpx.get(f"{self.api}/flow_runs/{run}", timeout=30).json())
+            return found["state"]["type"] in states
+
+        until(reached)
+        return found
+
+    def set_state(self, run: str, state: dict[str, Any]) -> None:
+        answer = httpx.post(f"{self.api}/flow_runs/{run}/set_state", json={"state": state, "force": False}, timeout=30)
+        assert answer.json()["status"] == "ACCEPT", answer.text
+
+    def run_of(self, flow_run: str) -> RunDetail:
+        history = self.history
+        try:
+            found = history.run_of_flow(flow_run)
+            assert found is not None
+            return found
+        finally:
+            history.close()
+
+    def until_switched(self, lab: Lab) -> None:
+        until(lambda: "1.5.0" in versions(lab).values())
+
+
+def _reads(address: str) -> bool:
+    try:
+        return httpx.get(address, timeout=5).is_success
+    except httpx.TransportError:
+        return False
+
+
+def until(condition: Callable[[], bool], seconds: float = 300) -> None:
+    deadline = monotonic() + seconds
+    while not condition():
+        assert monotonic() < deadline, "what was waited for did not happen"
+        sleep(0.05)
