@@ -2,13 +2,16 @@
 SHELL := /bin/bash
 PYTEST_FLAGS ?=
 
-.PHONY: demo test check up setup machines-setup format
+.PHONY: demo test torture check up setup machines-setup format
 
 demo: setup
 	@.venv/bin/upkeep demo
 
 test: setup machines-setup check
 	@tests/run $(PYTEST_FLAGS)
+
+torture: setup machines-setup
+	@.venv/bin/pytest -q tests/torture $(PYTEST_FLAGS)
 
 check: setup
 	@.venv/bin/ruff check --quiet . && .venv/bin/ruff format --quiet --check . && echo "ruff: clean"
