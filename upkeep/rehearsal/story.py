@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from upkeep.domain.change import HostOutcome
 from upkeep.domain.inventory import Host
 from upkeep.domain.plan import Plan
 from upkeep.rehearsal.host import NEW
@@ -35,7 +34,7 @@ def tell(plan: Plan, hosts: list[Host], seed: int, *, most_troubles: int = 6) ->
         world.timeline.after(at, lambda name=name: TROUBLES[name](world, random, "first"))  # type: ignore[misc]
         story.troubles.append(f"{name} at {at:.0f} s")
     world.start("first")
-    _play_out(world, "first")
+    play_out(world, "first")
     run_until_well(world)
     world.witness.gapless()
     return story
@@ -47,7 +46,7 @@ def run_until_well(world: World) -> None:
     for number in range(RUNS_UNTIL_WELL):
         name = f"again-{number}"
         world.start(name)
-        _play_out(world, name)
+        play_out(world, name)
         if all(host.well and host.running == NEW for host in world.hosts.values()):
             return
     left = sorted(h.name for h in world.hosts.values() if not (h.well and h.running == NEW))
@@ -55,15 +54,9 @@ def run_until_well(world: World) -> None:
     world.witness.violations.append(f"running again does not heal {', '.join(left)}: {results}")
 
 
-def _play_out(world: World, run: str) -> None:
+def play_out(world: World, run: str) -> None:
     """Play until nothing happens any more; a run left behind by a dead controller is resumed."""
     for _ in range(20):
         world.play()
         if world.resume(run) is None:
             return
-
-
-def unfinished(world: World, run: str) -> list[str]:
-    """Hosts of the run that are not at the target by its own account."""
-    good = {HostOutcome.COMMITTED, HostOutcome.ALREADY_CURRENT}
-    return [name for name, result in world.store.runs[run].results.items() if result.outcome not in good]

@@ -87,9 +87,13 @@ class World:
         """Whether the run is closed, or its controller known to be dead."""
         return not self.lives(run)
 
-    def play(self, *, until: Callable[[], bool] = lambda: False, events: int = MOST_EVENTS) -> None:
-        """Let time pass until `until` holds or nothing is left to happen."""
-        for _ in range(events):
+    def play(self, *, until: Callable[[], bool] = lambda: False) -> None:
+        """Let time pass until `until` holds or nothing is left to happen.
+
+        Raises:
+            UpkeepError: the story never ends.
+        """
+        for _ in range(MOST_EVENTS):
             if until() or not self.timeline.next():
                 return
         raise UpkeepError(f"a rehearsal that never ends: {self.timeline.seconds:.0f} simulated seconds")
