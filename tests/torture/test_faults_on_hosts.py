@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -43,23 +46,56 @@ def torture_of_the_switch(fault: Callable[[Host], None], settle) -> Torture:
     )
 
 
-@pytest.mark.parametrize("fault", [faults.fill, faults.fill_inodes])
+def use_up_inodes(host: Host) -> None:
+    """Take the few inodes that `few_inodes` left."""
+    folder = host.machine.disk_inside() / "torture.d"
+    with suppress(OSError):
+        for number in range(100_000):
+            (folder / f"last-{number}").touch(exist_ok=False)
+
+
+def few_inodes(host: Host) -> None:
+    """Leave a thousand inodes on the disk, so that the rest is quickly used up."""
+    folder = host.machine.disk_inside() / "torture.d"
+    folder.mkdir(exist_ok=True)
+    for last in folder.glob("last-*"):
+        last.unlink()
+    left = os.statvfs(folder).f_favail - 1000
+    for number in range(left):
+        (folder / f"first-{time.monotonic_ns()}-{number}").touch()
+
+
+def many_inodes(host: Host) -> None:
+    shutil.rmtree(host.machine.disk_inside() / "torture.d", ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    ("fill", "drain"),
+    [(lambda host: faults.fill(host.machine), lambda host: faults.drain(host.machine)), (use_up_inodes, few_inodes)],
+    ids=["bytes", "inodes"],
+)
 def test_a_disk_that_fills_in_the_switch_leaves_one_version_and_enough_room_for_the_way_back(
-    hosts: list[Host], fault: Fault
+    hosts: list[Host], fill: Callable[[Host], None], drain: Callable[[Host], None]
 ) -> None:
+    def prepare(host: Host, number: int) -> Order:
+        drain(host)
+        return anew(host).staged(dead_man=LATE)
+
     def settle(host: Host, order: Order, number: int, error: BaseException | None) -> None:
         invariants.well_told(error, host)
         state = invariants.hold(host)
         if number % 2 and state.journal.state in {JournalState.ARMED, JournalState.SWITCHED}:
             host.change.roll_back(order, "the disk is full", with_state=False)
             invariants.at_rest(host, agent.OLD)
-        faults.drain(host.machine)
-        after_switch(host, order, number)
+        drain(host)
+        after_switch(host, order, 0 if error is None else 2)
 
-    torture = torture_of_the_switch(lambda host: fault(host.machine), settle)
-    assert (
-        at_every_point(hosts, replace(torture, prepare=lambda host, n: anew(host).staged(dead_man=LATE)), step=4) > 10
-    )
+    try:
+        torture = replace(torture_of_the_switch(fill, settle), prepare=prepare)
+        assert at_every_point(hosts, torture, step=3) > 10
+    finally:
+        for host in hosts:
+            many_inodes(host)
 
 
 def test_a_root_file_system_that_turns_read_only_in_the_switch_is_one_good_version_after_the_repair(

@@ -9,8 +9,9 @@ import os
 import select
 import threading
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import sleep
 
 from upkeep.lab.machines.machine import Machine
 
@@ -34,6 +35,7 @@ _ARM = (
     "rm -rf /run/torture; mkdir /run/torture; cd /run/torture; mkfifo door go; : >log; echo 0 >count; echo {number} >at"
 )
 _FIRST_ANSWER_SECONDS = 120.0
+_KNOCKS, _KNOCK_SECONDS = 40, 0.05
 
 
 def install(machine: Machine) -> None:
@@ -80,8 +82,14 @@ class Trap:
             return reached
 
     def let_go(self) -> None:
-        """The operation that was stopped goes on."""
-        (self._folder() / "go").write_text("go\n")
+        """The operation that was stopped goes on, unless the script's own limit has ended it meanwhile."""
+        for _ in range(_KNOCKS):
+            with suppress(OSError):  # nobody reads there, or not yet
+                knock = os.open(self._folder() / "go", os.O_WRONLY | os.O_NONBLOCK)
+                os.write(knock, b"go\n")
+                os.close(knock)
+                return
+            sleep(_KNOCK_SECONDS)
 
     def await_end(self) -> None:
         """Wait until no script of Upkeep's runs on the host any more."""

@@ -6,13 +6,15 @@ import hashlib
 import shutil
 import stat
 import subprocess
+import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.transaction.machine import Machine
+from tests.integration.transaction.machine import Machine, agent_text, tar_gz
 from upkeep.domain.change import JournalState
 from upkeep.errors import BackupError, ChecksumMismatch, CommandFailed, HostError, Refused
 
@@ -113,6 +115,37 @@ def test_a_version_that_rejects_the_configuration_never_reaches_the_switch(machi
     assert state.binary.form == "file"
     with pytest.raises(HostError, match="prepared"):
         machine.change().switch(replace(machine.order(), fence=1))
+    assert machine.running() == "1.0.0"
+
+
+def test_a_config_check_that_prints_without_end_is_a_rejection_and_fills_no_disk(machine: Machine) -> None:
+    endless = agent_text(machine.root, "2.0.0").replace("exec grep -q", "exec yes")
+    machine.archives["2.0.0"] = tar_gz(("agent-x/bin/agent", endless.encode(), 0o755))
+    with pytest.raises(CommandFailed, match="the new version rejects the present configuration"):
+        machine.staged()
+    assert (machine.upkeep / "incoming/config-check.log").stat().st_size <= 16 * 1024**2
+    assert machine.running() == "1.0.0"
+
+
+def test_a_service_that_never_becomes_active_is_given_up_in_time_though_the_clock_is_set_back(
+    machine: Machine, tmp_path: Path
+) -> None:
+    order, clock = machine.staged(), tmp_path / "clock"
+    (clock / "bin").mkdir(parents=True)
+    (clock / "at").write_text("2000000000\n")
+    date = f'#!/bin/sh\nread -r at <"{clock}/at" && echo $((at - 3600)) >"{clock}/at" && echo "$at"\n'
+    ctl = f'#!/bin/sh\n[ "$1" != is-active ] || {{ echo activating; exit 3; }}\nexec "{machine.root}/bin/systemctl" "$@"\n'
+    for name, text in (("date", date), ("systemctl", ctl)):
+        (clock / "bin" / name).write_text(text)
+        (clock / "bin" / name).chmod(0o755)
+    machine.profile = machine.profile.model_copy(
+        update={"service": machine.profile.service.model_copy(update={"start_timeout": timedelta(seconds=2)})}
+    )
+    began = time.monotonic()
+    with pytest.raises(CommandFailed, match="the service did not start"):
+        machine.change(clock / "bin").switch(order)
+    assert time.monotonic() - began < 20
+    machine.change().roll_back(order, "back", with_state=False)
     assert machine.running() == "1.0.0"
 
 

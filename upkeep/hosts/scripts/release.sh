@@ -186,11 +186,11 @@ unpack_release() {
 	sync_tree "$fresh" && replace "$fresh" "$1" && sync "$RELEASES" || finish failed "$1 cannot be written"
 }
 
-# The new binary judges the present configuration.
+# The new binary judges the present configuration. What it prints must not fill the disk: 16 MiB, in blocks of 512 bytes.
 check_config() {
 	[ -n "$CONFIG_CHECK" ] || return 0
 	CANDIDATE=$1
-	(cd / && umask 022 && eval "$CONFIG_CHECK") >"$U/incoming/config-check.log" 2>&1 </dev/null 9>&-
+	(cd / && umask 022 && ulimit -f 32768 && eval "$CONFIG_CHECK") >"$U/incoming/config-check.log" 2>&1 </dev/null 9>&-
 	code=$?
 	[ "$code" -eq 0 ] && return
 	say exit_code "$code"

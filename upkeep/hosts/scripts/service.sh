@@ -21,14 +21,19 @@ service_show() {
 
 service_state() { ctl is-active "$UNIT" 2>/dev/null; }
 
+# Seconds since boot, which no change of the clock disturbs.
+uptime_seconds() {
+	IFS='. ' read -r up rest </proc/uptime && echo "$up"
+}
+
 wait_active() {
-	give_up=$(($(now) + START_TIMEOUT))
+	give_up=$(($(uptime_seconds) + START_TIMEOUT))
 	while :; do
 		case $(service_state) in
 		active) return 0 ;;
 		failed | inactive) return 1 ;;
 		esac
-		[ "$(now)" -lt "$give_up" ] || return 1
+		[ "$(uptime_seconds)" -lt "$give_up" ] || return 1
 		pause
 	done
 }
