@@ -2,7 +2,11 @@
 SHELL := /bin/bash
 PYTEST_FLAGS ?=
 
-.PHONY: demo test torture check up setup machines-setup format
+HOSTS ?= 50
+ONLY ?=
+REPEAT ?= 2
+
+.PHONY: bench demo test torture check up setup machines-setup format
 
 demo: setup
 	@.venv/bin/upkeep demo
@@ -18,6 +22,9 @@ check: setup
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
 	@.venv/bin/shellcheck -s sh $$(git ls-files '*.sh') && echo "shellcheck: clean"
+
+bench: setup
+	@.venv/bin/python -m tests.bench --hosts '$(HOSTS)' --only '$(ONLY)' --repeat '$(REPEAT)'
 
 up: setup
 	@.venv/bin/upkeep up

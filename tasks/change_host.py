@@ -49,11 +49,14 @@ def change_host(session: RunSession, host: str, stage: str) -> Changed:
             )
     if journal.state in {JournalState.ROLLING_BACK, JournalState.ROLLED_BACK} and was_judged_bad(session, host):
         return session.answered(Changed(host, finish_rollback(session, work, journal, stage)))
-    seen = look(session, host, stage=stage)
+    facts = session.just_passed(host)
+    if facts is None:
+        seen = look(session, host, stage=stage)
+        if seen.result:
+            return session.answered(Changed(host, seen.result))
+        facts = seen.facts or HostFacts()
     done = finished_steps(session, host, journal)
-    return session.answered(
-        Changed(host, seen.result or _transaction(session, work, seen.facts or HostFacts(), stage, done))
-    )
+    return session.answered(Changed(host, _transaction(session, work, facts, stage, done)))
 
 
 def _transaction(

@@ -58,7 +58,10 @@ def look(session: RunSession, host: str, *, stage: str = "") -> Checked:
         session.history.findings(session.record.id, host, f"check {stage}".strip(), findings)
         step.body["facts"] = facts.model_dump(mode="json")
     unfinished = state.journal.state in UNFINISHED
-    return Checked(host, facts, _result(session, facts, findings, unfinished=unfinished), down=not facts.service_active)
+    result = _result(session, facts, findings, unfinished=unfinished)
+    if result is None:
+        session.remember_passed(host, facts)
+    return Checked(host, facts, result, down=not facts.service_active)
 
 
 def _excused(finding: Finding, left_behind: str | None) -> Finding:

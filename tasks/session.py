@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from upkeep.audit.history import History, StepRecord
 from upkeep.domain.change import HostResult, Step
 from upkeep.domain.engine import Interrupted
+from upkeep.domain.facts import HostFacts
 from upkeep.domain.finding import Finding
 from upkeep.domain.inventory import Host
 from upkeep.domain.orders import Changed
@@ -27,6 +30,8 @@ from upkeep.wiring import Site
 
 _BREAK_OFF_EVERY_SECONDS = 0.2
 _NOT_AFTER_CANCEL = {Step.CHECK, Step.BASELINE, Step.BACKUP, Step.FETCH, Step.SWITCH}
+CHECK_GOOD_FOR = timedelta(seconds=60)
+"""A host whose check is older than this when its change begins is checked again."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ class RunSession:
         self._ended = threading.Event()
         self._verifying: set[str] = set()
         self._answers: dict[str, Changed] = {}
+        self._facts: dict[str, tuple[float, HostFacts]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -140,6 +146,15 @@ class RunSession:
         """What was found on a host when a phase was last asked, from the history."""
         rows = self.history.findings_of(self.record.id, host, phase)
         return tuple(row.finding for row in rows if row.at == rows[-1].at)
+
+    def remember_passed(self, host: str, facts: HostFacts) -> None:
+        """Keep what a host that may be changed said of itself just now."""
+        self._facts[host] = time.monotonic(), facts
+
+    def just_passed(self, host: str) -> HostFacts | None:
+        """What the host said, if it was looked at so shortly ago that asking again right before its change would tell nothing new."""
+        at, facts = self._facts.pop(host, (0.0, None))
+        return facts if facts and time.monotonic() - at < CHECK_GOOD_FOR.total_seconds() else None
 
     @contextmanager
     def step(self, host: str, step: Step, *, stage: str = "") -> Iterator[StepRecord]:

@@ -11,7 +11,7 @@ import re
 import secrets
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from upkeep.domain.finding import Finding, Verdict
@@ -38,6 +38,22 @@ ask() {
 }
 """
 
+# Plain questions cost no program of their own but the ones they ask: all in one shell, under one time limit.
+_ASKING_PLAIN = r"""
+ask_plain() {
+    { timeout -k 2 "$2" sh -c "$3" </dev/null 2>&1; } | head -c @BYTES@ | base64 -w 3000 | {
+        part=0
+        while IFS= read -r text || [ -n "$text" ]; do
+            printf '%s:%s:%s:%s\n' @NONCE@ "$1" "$part" "$text"
+            part=$((part + 1))
+        done
+        printf '%s:%s:end:%s\n' @NONCE@ "$1" "$part"
+    }
+}
+"""
+_PLAIN_TOGETHER = timedelta(seconds=10)
+_PLAIN_BYTES = 1 << 20
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -62,7 +78,11 @@ Judge = Callable[[Answer], "Finding | Sequence[Finding]"]
 
 @dataclass(frozen=True)
 class Question:
-    """One thing to find out: a script fragment and how to judge what it prints. `slow` ones are asked side by side."""
+    """One thing to find out: a script fragment and how to judge what it prints.
+
+    `slow` ones are asked side by side. `plain` ones print little and hardly ever hang: they share one shell and one time limit,
+    and are asked again one by one when that was not enough.
+    """
 
     check: str
     script: str
@@ -70,6 +90,7 @@ class Question:
     subject: str = ""
     timeout: timedelta = timedelta(seconds=10)
     slow: bool = False
+    plain: bool = False
 
 
 def ask(transport: Transport, questions: Sequence[Question], *, become: bool = True) -> list[Finding]:
@@ -81,6 +102,12 @@ def ask(transport: Transport, questions: Sequence[Question], *, become: bool = T
     nonce = secrets.token_hex(8)
     reply = transport.run(script_of(questions, nonce), become=become, limits=limits_of(questions))
     answers = read_answers(reply, nonce)
+    left = [number for number, question in enumerate(questions) if question.plain and number not in answers]
+    if left and f"{nonce}:{len(questions)}:end" in reply.text:
+        alone = [replace(questions[number], plain=False) for number in left]
+        reply = transport.run(script_of(alone, nonce), become=become, limits=limits_of(alone))
+        again = read_answers(reply, nonce)
+        answers |= {left[number]: answer for number, answer in again.items()}
     return [
         finding for number, question in enumerate(questions) for finding in judged(question, answers.get(number), reply)
     ]
@@ -88,11 +115,27 @@ def ask(transport: Transport, questions: Sequence[Question], *, become: bool = T
 
 def script_of(questions: Sequence[Question], nonce: str) -> str:
     """The script that asks all questions."""
-    lines = [_ASKING.replace("@NONCE@", nonce).replace("@BYTES@", str(ANSWER_BYTES))]
+    lines = [_filled(_ASKING, nonce, ANSWER_BYTES)]
     for number, question in enumerate(questions):
         call = f"ask {number} {question.timeout.total_seconds():g} {shlex.quote(question.script)}"
-        lines.append(f"{call} &" if question.slow else call)
+        if not question.plain:
+            lines.append(f"{call} &" if question.slow else call)
+    plain = [(number, question) for number, question in enumerate(questions) if question.plain]
+    if plain:
+        together = "".join(
+            f"(eval {shlex.quote(question.script)})\nprintf '\\n%s-%s %s\\n' {nonce} {number} $?\n"
+            for number, question in plain
+        )
+        seconds = _PLAIN_TOGETHER.total_seconds()
+        lines += [
+            _filled(_ASKING_PLAIN, nonce, _PLAIN_BYTES),
+            f"ask_plain {len(questions)} {seconds:g} {shlex.quote(together)}",
+        ]
     return "\n".join([*lines, "wait", ""])
+
+
+def _filled(function: str, nonce: str, limit_bytes: int) -> str:
+    return function.replace("@NONCE@", nonce).replace("@BYTES@", str(limit_bytes))
 
 
 def limits_of(questions: Iterable[Question]) -> Limits:
@@ -113,12 +156,29 @@ def read_answers(reply: Reply, nonce: str) -> dict[int, Answer]:
             complete[number] = int(match[3] or 0)
         else:
             parts.setdefault(number, {})[int(match[2])] = match[3]
-    answers = {}
+    answers: dict[int, Answer] = {}
     for number, count in complete.items():
         pieces = parts.get(number, {})
-        if len(pieces) == count and (answer := _decoded("".join(pieces[part] for part in sorted(pieces)))):
-            answers[number] = answer
+        raw = _decoded("".join(pieces[part] for part in sorted(pieces))) if len(pieces) == count else None
+        if raw is not None:
+            answers |= _shared(raw, nonce) or _single(number, raw)
     return answers
+
+
+def _single(number: int, raw: str) -> dict[int, Answer]:
+    """The answer to a question that was asked alone: its text and, in the last line, its exit code."""
+    body, newline, code = raw.rpartition("\n")
+    return {number: Answer(int(code), body)} if newline and code.strip().isdecimal() else {}
+
+
+def _shared(raw: str, nonce: str) -> dict[int, Answer]:
+    """The answers of the questions that shared a shell, as far as they got."""
+    found: dict[int, Answer] = {}
+    began = 0
+    for match in re.finditer(rf"\n{nonce}-(\d+) (\d+)\n", raw):
+        found[int(match[1])] = Answer(int(match[2]), raw[began : match.start()])
+        began = match.end()
+    return found
 
 
 def judged(question: Question, answer: Answer | None, reply: Reply) -> Sequence[Finding]:
@@ -152,10 +212,8 @@ def bounded(text: str, limit: int = 600) -> str:
     return stripped if len(stripped) <= limit else f"{stripped[: limit - 1]}…"
 
 
-def _decoded(text: str) -> Answer | None:
+def _decoded(text: str) -> str | None:
     try:
-        raw = base64.b64decode(text, validate=True).decode("utf-8", "replace")
+        return base64.b64decode(text, validate=True).decode("utf-8", "replace").replace("\r\n", "\n")
     except binascii.Error:
         return None
-    body, newline, code = raw.replace("\r\n", "\n").rpartition("\n")
-    return Answer(int(code), body) if newline and code.strip().isdecimal() else None

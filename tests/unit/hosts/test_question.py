@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,3 +82,24 @@ def test_carriage_returns_and_another_language_do_not_disturb_reading() -> None:
     )
     assert "No such file" in findings[0].evidence
     assert findings[1].evidence == "a\nb\n"
+
+
+def test_plain_questions_share_a_shell_and_keep_their_answers_apart() -> None:
+    scripts = ["set -- a; echo $1", "echo ${1:-nothing}; exit 3", "printf 'no line end'", "cat"]
+    findings = ask(LocalTransport(), [question(script, plain=True) for script in scripts])
+    assert [(f.reason, f.evidence) for f in findings] == [
+        ("0", "a\n"),
+        ("3", "nothing\n"),
+        ("0", "no line end"),
+        ("0", ""),
+    ]
+
+
+def test_a_plain_question_that_hangs_is_unknown_and_those_behind_it_are_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("upkeep.hosts.question._PLAIN_TOGETHER", timedelta(seconds=0.5))
+    hanging = question("sleep 60", plain=True, timeout=timedelta(seconds=0.5))
+    findings = ask(LocalTransport(), [question("echo a", plain=True), hanging, question("echo b", plain=True)])
+    assert [f.verdict for f in findings] == [Verdict.PASS, Verdict.UNKNOWN, Verdict.PASS]
+    assert (findings[0].evidence, findings[2].evidence) == ("a\n", "b\n")

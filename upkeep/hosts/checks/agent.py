@@ -150,7 +150,10 @@ def lock(upkeep_folder: str, run: str = "") -> Question:
         )
 
     return Question(
-        "host.lock", with_words('echo "now=$(date +%s)"; [ ! -e "$1/lock" ] || cat "$1/lock"', upkeep_folder), judge
+        "host.lock",
+        with_words('echo "now=$(date +%s)"; [ ! -e "$1/lock" ] || cat "$1/lock"', upkeep_folder),
+        judge,
+        plain=True,
     )
 
 

@@ -43,7 +43,10 @@ def tools() -> Question:
 
     names = " ".join(TOOLS)
     return Question(
-        "host.tools", f'for t in {names}; do command -v "$t" >/dev/null || printf "%s " "$t"; done; true', judge
+        "host.tools",
+        f'for t in {names}; do command -v "$t" >/dev/null || printf "%s " "$t"; done; true',
+        judge,
+        plain=True,
     )
 
 
@@ -61,7 +64,7 @@ def privilege(folder: str) -> Question:
             remedy="give the login sudo rights (become: sudo in the inventory), or log in as root",
         )
 
-    return Question("host.privilege", with_words(NEAREST + _MAY_WRITE, folder), judge)
+    return Question("host.privilege", with_words(NEAREST + _MAY_WRITE, folder), judge, plain=True)
 
 
 NEAREST = 'd=$1; while [ ! -e "$d" ]; do d=${d%/*}; [ -n "$d" ] || d=/; done; '
@@ -87,7 +90,7 @@ def architecture(release: Release) -> Question:
             remedy="leave this host out of targets, or ask the vendor for a build",
         )
 
-    return Question("host.arch", f"uname -m; {LIBC}", judge)
+    return Question("host.arch", f"uname -m; {LIBC}", judge, plain=True)
 
 
 LIBC = "if ls /lib/ld-musl-* >/dev/null 2>&1; then echo musl; else echo gnu; fi"
@@ -103,7 +106,7 @@ def memory(needs: Needs) -> Question:
         available = int(match[1]) * 1024
         return _enough("host.memory", available, needs.memory, "memory available")
 
-    return Question("host.memory", "grep MemAvailable /proc/meminfo", judge)
+    return Question("host.memory", "grep MemAvailable /proc/meminfo", judge, plain=True)
 
 
 def load(needs: Needs) -> Question:
@@ -125,7 +128,7 @@ def load(needs: Needs) -> Question:
             value=per_core,
         )
 
-    return Question("host.load", "cat /proc/loadavg; getconf _NPROCESSORS_ONLN 2>/dev/null || nproc", judge)
+    return Question("host.load", "cat /proc/loadavg; getconf _NPROCESSORS_ONLN 2>/dev/null || nproc", judge, plain=True)
 
 
 _LONGEST_CLOCK = 11
@@ -152,7 +155,7 @@ def clock(needs: Needs, asked_at: datetime) -> Question:
             unit="s",
         )
 
-    return Question("host.clock.skew", "date +%s", judge)
+    return Question("host.clock.skew", "date +%s", judge, plain=True)
 
 
 def with_words(script: str, *words: str) -> str:

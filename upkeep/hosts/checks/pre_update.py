@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from upkeep.domain.facts import HostFacts
@@ -81,7 +82,7 @@ def _overheard(question: Question, heard: dict[str, Answer]) -> Question:
         judged = judge(answer)
         return judged if isinstance(judged, Finding) else list(judged)
 
-    return Question(question.check, question.script, listen, question.subject, question.timeout, question.slow)
+    return replace(question, judge=listen)
 
 
 def _facts(heard: dict[str, Answer]) -> Question:
@@ -89,4 +90,4 @@ def _facts(heard: dict[str, Answer]) -> Question:
         heard["facts"] = answer
         return []
 
-    return Question("host.facts", FACTS, judge)
+    return Question("host.facts", FACTS, judge, plain=True)

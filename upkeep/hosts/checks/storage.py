@@ -47,7 +47,9 @@ def _space(folder: str, needed: int) -> Question:
             unit="bytes",
         )
 
-    return Question("host.disk.free", with_words(NEAREST + 'df -Pk "$d" | tail -n 1', folder), judge, folder)
+    return Question(
+        "host.disk.free", with_words(NEAREST + 'df -Pk "$d" | tail -n 1', folder), judge, folder, plain=True
+    )
 
 
 def _inodes(folder: str, needed: int) -> Question:
@@ -72,7 +74,9 @@ def _inodes(folder: str, needed: int) -> Question:
             value=float(available),
         )
 
-    return Question("host.disk.inodes", with_words(NEAREST + 'df -Pi "$d" | tail -n 1', folder), judge, folder)
+    return Question(
+        "host.disk.inodes", with_words(NEAREST + 'df -Pi "$d" | tail -n 1', folder), judge, folder, plain=True
+    )
 
 
 _OPTIONS = 3
@@ -113,7 +117,7 @@ def _mount(folder: str, *, runs_programs: bool) -> Question:
     script = (
         NEAREST + 'm=$(df -P "$d" | tail -n 1 | tr -s " " | cut -d" " -f6-); grep -F " $m " /proc/mounts | tail -n 1'
     )
-    return Question("host.mount.writable", with_words(script, folder), judge, folder)
+    return Question("host.mount.writable", with_words(script, folder), judge, folder, plain=True)
 
 
 def _column(text: str, number: int) -> int | None:

@@ -1,0 +1,4 @@
+#!/bin/sh
+# `journalctl -u UNIT` of a benchmark host: what its agent printed.
+address=${SSH_CONNECTION% *}
+exec tail -n 2000 "@HOSTS@/${address##* }/run/log"
