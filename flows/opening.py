@@ -46,11 +46,16 @@ def open_run(runbook: str, request: RunRequest, *, with_archives: bool = True) -
         with Vouching(session), _cancelled_by_sigterm(session), Board(session, every=PAINT_EVERY):
             yield session
     except Exception as error:
-        with suppress(AuditError):  # a history that cannot be written is the error already
-            session.history.close_run(session.record.id, RunOutcome.FAILED, f"{type(error).__name__}: {error}")
+        _close_as_failed(session, error)
         raise
     finally:
         session.close()
+
+
+def _close_as_failed(session: RunSession, error: Exception) -> None:
+    with suppress(AuditError):  # a history that cannot be written is the error already
+        if session.history.run(session.record.id).outcome is None:
+            session.history.close_run(session.record.id, RunOutcome.FAILED, f"{type(error).__name__}: {error}")
 
 
 def _session(runbook: str, request: RunRequest, *, with_archives: bool) -> RunSession:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
@@ -26,6 +27,8 @@ from upkeep.domain.progress import Progress
 from upkeep.domain.record import Event
 
 log = logging.getLogger(__name__)
+
+_NO_SERVER = (PrefectException, httpx.HTTPError, OSError, RuntimeError)
 
 
 class Board:
@@ -79,7 +82,7 @@ class Board:
                 self._progress_id = create_progress_artifact(progress=share, key=key, description="Hosts finished")  # type: ignore[assignment]
             elif self._progress_id is not None:
                 update_progress_artifact(self._progress_id, progress=share)
-        except (PrefectException, OSError, RuntimeError) as error:
+        except _NO_SERVER as error:
             log.warning("the Prefect server did not take an artifact: %s", error)
 
 
@@ -87,5 +90,5 @@ def publish_report(session: RunSession, markdown: str) -> None:
     """The final report as a markdown artifact."""
     try:
         create_markdown_artifact(markdown, key=f"run-{session.record.id}-report", description="What came of this run")
-    except (PrefectException, OSError, RuntimeError) as error:
+    except _NO_SERVER as error:
         log.warning("the Prefect server did not take the report: %s", error)

@@ -30,8 +30,8 @@ from upkeep.wiring import Site
 
 _BREAK_OFF_EVERY_SECONDS = 0.2
 _NOT_AFTER_CANCEL = {Step.CHECK, Step.BASELINE, Step.BACKUP, Step.FETCH, Step.SWITCH}
-CHECK_GOOD_FOR = timedelta(seconds=60)
-"""A host whose check is older than this when its change begins is checked again."""
+CHECK_GOOD_FOR = timedelta(seconds=10)
+"""A host whose check is older than this when its change begins is checked again (docs/adr/0008)."""
 
 
 @dataclass(frozen=True)
