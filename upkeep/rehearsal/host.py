@@ -56,6 +56,7 @@ class SimJournal:
     fence: int = 0
     actor: str = ""
     reason: str = ""
+    before: str = OLD
 
 
 class Watcher:
@@ -224,7 +225,7 @@ class SimHost:
         self._guard = self.guard_deadline = None
 
     def put_back(self, actor: str, reason: str) -> Script:
-        """Restore the old version and start it; safe to be cut anywhere and begun again."""
+        """Restore the version from before the change and start it; safe to be cut anywhere and begun again."""
         self.journal.state, self.journal.actor, self.journal.reason = JournalState.ROLLING_BACK, actor, reason
         self.watcher.touched(self)
         yield self.random.uniform(0.1, 1)
@@ -233,7 +234,7 @@ class SimHost:
             raise HostError(self.name, "the old binary cannot be restored", remedy="restore it from the backup by hand")
         self.stop()
         yield self.random.uniform(0.1, 1)
-        self.linked = OLD
+        self.linked = self.journal.before
         self.watcher.touched(self)
         yield self.random.uniform(1, 5)
         self.start()

@@ -233,8 +233,8 @@ class HostWork:
         )
 
     def _restored(self, order: HostOrder, reason: str) -> Steps[object]:
-        yield from self._write(lambda: scripts.roll_back(self.host, order, reason))
-        return (yield from self._watch_healthy(OLD))
+        answer = yield from self._write(lambda: scripts.roll_back(self.host, order, reason))
+        return (yield from self._watch_healthy(cast("SimJournal", answer).before))
 
     def _wait_for_host(self, order: HostOrder, error: StepFailed, stage: str) -> Steps[HostResult]:
         """Contact was lost after the switch: believe the host once it answers, or its dead-man switch."""

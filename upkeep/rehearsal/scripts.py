@@ -87,7 +87,7 @@ def back_up(host: SimHost, order: HostOrder) -> Script:
     if host.behaviour.disk_full:
         raise CommandFailed(host.name, "no space left on device", exit_code=1, remedy="free space for the backup")
     host.backups.add(order.run)
-    host.journal = SimJournal(JournalState.PREPARED, order.run, order.fence, "controller")
+    host.journal = SimJournal(JournalState.PREPARED, order.run, order.fence, "controller", before=host.linked)
     host.watcher.touched(host)
     return None
 

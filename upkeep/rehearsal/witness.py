@@ -6,7 +6,7 @@ from upkeep.domain.change import HostOutcome, HostResult, JournalState, Step
 from upkeep.domain.orders import Change, Changed, Check, Event, Look, Looked, Order, Undo
 from upkeep.domain.progress import is_good
 from upkeep.rehearsal.controller import Controller, Orders
-from upkeep.rehearsal.host import NEW, OLD, SimHost, Watcher
+from upkeep.rehearsal.host import NEW, SimHost, Watcher
 from upkeep.rehearsal.store import Store
 from upkeep.rehearsal.timeline import Timeline
 
@@ -49,7 +49,8 @@ class Witness(Watcher, Orders):
         self._count(host)
         if host.linked == NEW and not host.backups:
             self._broken(f"{host.name}: switched, and nothing to go back to")
-        if host.linked == NEW and host.journal.state in {JournalState.NONE, JournalState.PREPARED, JournalState.STAGED}:
+        not_yet = {JournalState.NONE, JournalState.PREPARED, JournalState.STAGED}
+        if host.linked != host.journal.before and host.journal.state in not_yet:
             self._broken(f"{host.name}: switched, and its journal says {host.journal.state}")
         if host.journal.state is JournalState.SWITCHED and host.up and host.guard_deadline is None:
             self._broken(f"{host.name}: switched without its dead-man switch")
@@ -112,7 +113,8 @@ class Witness(Watcher, Orders):
         since = self._bad_since.get(host.name)
         if since is not None and self._timeline.seconds - since < JUST_NOW_SECONDS:
             return
-        version = {HostOutcome.COMMITTED: NEW, HostOutcome.ALREADY_CURRENT: NEW, HostOutcome.ROLLED_BACK: OLD}
+        before = host.journal.before
+        version = {HostOutcome.COMMITTED: NEW, HostOutcome.ALREADY_CURRENT: NEW, HostOutcome.ROLLED_BACK: before}
         wanted = version.get(result.outcome)
         if wanted is not None and (not host.well or host.running != wanted):
             self._broken(
