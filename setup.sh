@@ -74,4 +74,6 @@ else
 	[ -x build/uv/bin/uv ] || fetch_uv
 	uv=build/uv/bin/uv
 fi
-"$uv" sync --quiet --locked --all-extras --python "$(python)"
+# Compiled once here: where Python may not keep what it compiles, every start would pay 3 s of CPU for it.
+"$uv" sync --quiet --locked --all-extras --compile-bytecode --python "$(python)"
+.venv/bin/python -m compileall -q upkeep flows tasks

@@ -11,7 +11,7 @@ from tasks.collect import result_of
 from tasks.deliver_release import deliver
 from tasks.lock_host import locked, order_of
 from tasks.roll_back_host import NO_CONTACT, put_back, wait_for_host
-from tasks.session import HostWork, RunSession
+from tasks.session import HostWork, Passed, RunSession
 from tasks.take_up_host import (
     committed,
     finish_rollback,
@@ -22,7 +22,6 @@ from tasks.take_up_host import (
     was_switched,
 )
 from upkeep.domain.change import HostOutcome, HostResult, Journal, JournalState, Step
-from upkeep.domain.facts import HostFacts
 from upkeep.domain.failure import FailureClass
 from upkeep.domain.finding import Finding, blockers, regressions
 from upkeep.domain.orders import Changed
@@ -49,21 +48,20 @@ def change_host(session: RunSession, host: str, stage: str) -> Changed:
             )
     if journal.state in {JournalState.ROLLING_BACK, JournalState.ROLLED_BACK} and was_judged_bad(session, host):
         return session.answered(Changed(host, finish_rollback(session, work, journal, stage)))
-    facts = session.just_passed(host)
-    if facts is None:
+    passed = session.just_passed(host)
+    if passed is None:
         seen = look(session, host, stage=stage)
         if seen.result:
             return session.answered(Changed(host, seen.result))
-        facts = seen.facts or HostFacts()
+        passed = session.passed.pop(host)
     done = finished_steps(session, host, journal)
-    return session.answered(Changed(host, _transaction(session, work, facts, stage, done)))
+    return session.answered(Changed(host, _transaction(session, work, passed, stage, done)))
 
 
-def _transaction(
-    session: RunSession, work: HostWork, facts: HostFacts, stage: str, done: frozenset[Step]
-) -> HostResult:
+def _transaction(session: RunSession, work: HostWork, passed: Passed, stage: str, done: frozenset[Step]) -> HostResult:
+    facts = passed.facts
     wanted = order_of(session, from_version=facts.installed_version, machine=facts.machine, libc=facts.libc)
-    with locked(session, work, wanted, stage=stage) as order:
+    with locked(session, work, wanted, stage=stage, state=passed.state) as order:
         before = _baseline(session, work, stage, done)
         if Step.BACKUP not in done:
             back_up(session, work, order, stage=stage)

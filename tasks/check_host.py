@@ -60,7 +60,7 @@ def look(session: RunSession, host: str, *, stage: str = "") -> Checked:
     unfinished = state.journal.state in UNFINISHED
     result = _result(session, facts, findings, unfinished=unfinished)
     if result is None:
-        session.remember_passed(host, facts)
+        session.remember_passed(host, facts, state)
     return Checked(host, facts, result, down=not facts.service_active)
 
 

@@ -46,14 +46,16 @@ def lease_of(plan: Plan) -> timedelta:
 
 
 @contextmanager
-def locked(session: RunSession, work: HostWork, order: Order, *, stage: str) -> Iterator[Order]:
-    """Hold the host's lock; what a dead run left half-done is put back first.
+def locked(
+    session: RunSession, work: HostWork, order: Order, *, stage: str, state: HostState | None = None
+) -> Iterator[Order]:
+    """Hold the host's lock; what a dead run left half-done is put back first. `state` is what the host said of itself just now.
 
     Raises:
         StepFailed: the host belongs to another run that may still live (cause HostLocked), or cannot be locked.
     """
     with session.step(work.host.name, Step.LOCK, stage=stage) as step:
-        state = work.change.inspect()
+        state = state or work.change.inspect()
         left_behind = run_left_behind(session, state)
         fence = work.change.take_lock(order, take_over=left_behind is not None or session.resumed)
         order = dataclasses.replace(order, fence=fence)

@@ -22,6 +22,7 @@ from upkeep.domain.record import RunRecord
 from upkeep.domain.release import Artifact, Release
 from upkeep.errors import ArtifactError, Cancelled, Refused, StepFailed, UpkeepError
 from upkeep.hosts.host_change import HostChange
+from upkeep.hosts.host_state import HostState
 from upkeep.hosts.ssh_target import SshTarget
 from upkeep.hosts.transport import Transport
 from upkeep.services.control_centre import ControlCentreClient
@@ -32,6 +33,15 @@ _BREAK_OFF_EVERY_SECONDS = 0.2
 _NOT_AFTER_CANCEL = {Step.CHECK, Step.BASELINE, Step.BACKUP, Step.FETCH, Step.SWITCH}
 CHECK_GOOD_FOR = timedelta(seconds=10)
 """A host whose check is older than this when its change begins is checked again (docs/adr/0008)."""
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What a host that may be changed said of itself, and when (monotonic seconds)."""
+
+    facts: HostFacts
+    state: HostState
+    at_seconds: float
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,7 @@ class RunSession:
         self._ended = threading.Event()
         self._verifying: set[str] = set()
         self._answers: dict[str, Changed] = {}
-        self._facts: dict[str, tuple[float, HostFacts]] = {}
+        self.passed: dict[str, Passed] = {}
         self._lock = threading.Lock()
 
     @property
@@ -147,14 +157,15 @@ class RunSession:
         rows = self.history.findings_of(self.record.id, host, phase)
         return tuple(row.finding for row in rows if row.at == rows[-1].at)
 
-    def remember_passed(self, host: str, facts: HostFacts) -> None:
+    def remember_passed(self, host: str, facts: HostFacts, state: HostState) -> None:
         """Keep what a host that may be changed said of itself just now."""
-        self._facts[host] = time.monotonic(), facts
+        self.passed[host] = Passed(facts, state, time.monotonic())
 
-    def just_passed(self, host: str) -> HostFacts | None:
+    def just_passed(self, host: str) -> Passed | None:
         """What the host said, if it was looked at so shortly ago that asking again right before its change would tell nothing new."""
-        at, facts = self._facts.pop(host, (0.0, None))
-        return facts if facts and time.monotonic() - at < CHECK_GOOD_FOR.total_seconds() else None
+        passed = self.passed.pop(host, None)
+        fresh = passed is not None and time.monotonic() - passed.at_seconds < CHECK_GOOD_FOR.total_seconds()
+        return passed if fresh else None
 
     @contextmanager
     def step(self, host: str, step: Step, *, stage: str = "") -> Iterator[StepRecord]:

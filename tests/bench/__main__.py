@@ -17,9 +17,8 @@ from typing import Any
 
 from tests.bench.hosts import fleet
 from tests.bench.measure import Cost, adopt_orphans
-from tests.bench.tools import Bench, prefect, venv
+from tests.bench.tools import TOOLS, Bench, prefect, venv
 
-TOOLS = ("upkeep", "upkeep_alone", "raw", "pyinfra", "mitogen", "ansible")
 BUILD = Path("build/bench").absolute()
 FIGURES = ("wall", "controller_cpu", "host_cpu", "peak_mib", "server_cpu")
 

@@ -17,6 +17,7 @@ from tests.bench.hosts import HERE, NEW, Fleet
 from tests.bench.measure import Cost, measured
 from tests.e2e import prefect_server
 
+TOOLS = ("upkeep", "upkeep_alone", "raw", "pyinfra", "mitogen", "ansible")
 PEERS = {
     "ansible": ("ansible-core==2.19.14",),
     "mitogen": ("ansible-core==2.19.14", "mitogen==0.3.54"),

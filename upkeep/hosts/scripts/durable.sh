@@ -24,10 +24,10 @@ now() { date +%s; }
 
 pause() { sleep 0.2 2>/dev/null || sleep 1; }
 
-digest() { sha256sum | cut -d ' ' -f 1; }
+digest() { sum_of=$(sha256sum) && printf '%s\n' "${sum_of%% *}"; }
 
 # The SHA-256 of a file, nothing when it cannot be read.
-hash_of() { { sha256sum <"$1" | cut -d ' ' -f 1; } 2>/dev/null; }
+hash_of() { { sum_of=$(sha256sum <"$1") && printf '%s\n' "${sum_of%% *}"; } 2>/dev/null || true; }
 
 size_of() { stat -c %s -- "$1" 2>/dev/null || echo 0; }
 
@@ -36,8 +36,8 @@ offers() { "$1" --help 2>&1 | grep -q -e "$2"; }
 # Old and small systems lack a flag or two; asked once per writing script.
 know_tools() {
 	can_mv_t=no can_sync_f=no
-	! offers mv '-[a-z]*T' || can_mv_t=yes
-	! offers sync '-[a-z]*f' || can_sync_f=yes
+	case $(mv --help 2>&1) in *--no-target-directory*) can_mv_t=yes ;; *) ! offers mv '-[a-z]*T' || can_mv_t=yes ;; esac
+	case $(sync --help 2>&1) in *--file-system*) can_sync_f=yes ;; *) ! offers sync '-[a-z]*f' || can_sync_f=yes ;; esac
 }
 
 say() {
@@ -55,8 +55,17 @@ finish() {
 	exit 0
 }
 
-# The value of a key in a file of key=value lines.
-field() { sed -n "s/^$2=//p" "$1" 2>/dev/null | head -n 1; }
+# The value of a key in a file of key=value lines. No program is started for it: a host's step asks dozens of times.
+field() {
+	{ while IFS= read -r its_line || [ -n "$its_line" ]; do
+		case $its_line in
+		"$2="*)
+			printf '%s\n' "${its_line#*=}"
+			return
+			;;
+		esac
+	done <"$1"; } 2>/dev/null || true
+}
 
 sync_tree() {
 	if [ "$can_sync_f" = yes ]; then sync -f "$1"; else sync; fi

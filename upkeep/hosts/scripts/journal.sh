@@ -1,6 +1,9 @@
 # The host's own record of its change: written whole, checked by its sum, rebuilt from what is there when it cannot be read.
 # shellcheck disable=SC2015,SC2034,SC2153,SC2154 # one library in several files; in 'a && b || finish', finish is meant for both
 
+newline='
+'
+
 journal_clear() {
 	j_state=none j_run='' j_fence=0 j_agent=$AGENT j_from_version='' j_from_target='' j_to_version='' j_to_target=''
 	j_backup='' j_reason='' j_actor='' j_updated_at=0 j_guard_deadline=0
@@ -24,8 +27,11 @@ journal_text() {
 
 journal_read() {
 	[ -f "$1" ] || return 1
-	sum=$(sed -n '$s/^sum=//p' "$1")
-	[ -n "$sum" ] && [ "$(sed '$d' "$1" | digest)" = "$sum" ] || return 1
+	sum='' text=''
+	while IFS= read -r line; do
+		case $line in sum=*) sum=${line#sum=} ;; *) text=$text$line$newline sum='' ;; esac
+	done <"$1"
+	[ -n "$sum" ] && [ "$(printf '%s' "$text" | digest)" = "$sum" ] || return 1
 	journal_clear
 	while IFS= read -r line; do
 		value=${line#*=}

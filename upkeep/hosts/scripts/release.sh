@@ -116,7 +116,7 @@ leaves() {
 
 # Every member by name and type, before anything is unpacked; finds the one that is the agent's binary.
 judge_members() {
-	tar -tzf "$1" --quoting-style=escape >"$2.names" 2>"$2.err" && tar -tvzf "$1" --numeric-owner --quoting-style=escape >"$2.lines" 2>"$2.err" ||
+	tar -tf "$1" --quoting-style=escape >"$2.names" 2>"$2.err" && tar -tvf "$1" --numeric-owner --quoting-style=escape >"$2.lines" 2>"$2.err" ||
 		bad_archive 'not a whole tar.gz' "$(tail -n 1 "$2.err")"
 	[ "$(wc -l <"$2.names")" -eq "$(wc -l <"$2.lines")" ] || bad_archive 'not listed alike twice' "$1"
 	member='' matches=0
@@ -173,8 +173,10 @@ unpack_release() {
 	[ "$(hash_of "$(parcel)")" = "$SHA256" ] || finish mismatch "the archive on the host is missing or not the one that was delivered"
 	fresh=$1.new
 	rm -rf -- "$fresh"
-	judge_members "$(parcel)" "$U/incoming/members"
-	(umask 022 && mkdir -p "$fresh" && tar -xzf "$(parcel)" -C "$fresh" --no-same-owner --no-same-permissions) 2>"$U/incoming/members.err" ||
+	plain=$U/incoming/members.tar
+	gzip -dc <"$(parcel)" >"$plain" 2>"$U/incoming/members.err" || bad_archive 'not a whole tar.gz' "$(tail -n 1 "$U/incoming/members.err")"
+	judge_members "$plain" "$U/incoming/members"
+	(umask 022 && mkdir -p "$fresh" && tar -xf "$plain" -C "$fresh" --no-same-owner --no-same-permissions) 2>"$U/incoming/members.err" ||
 		bad_archive 'cannot be unpacked' "$(tail -n 1 "$U/incoming/members.err")"
 	judge_unpacked "$fresh" "$U/incoming/members.odd" || finish failed "$fresh cannot be written"
 	rm -f "$U"/incoming/members.*
@@ -216,6 +218,6 @@ phase_stage() {
 
 journal_staged() {
 	j_to_target=$1 j_fence=$FENCE
-	{ say target "$1" && say sha256 "$(hash_of "$1")"; } | put "$j_backup/candidate" || finish failed "$j_backup cannot be written"
+	{ say target "$1" && say sha256 "$(field "$place/.upkeep-release" sha256)"; } | put "$j_backup/candidate" || finish failed "$j_backup cannot be written"
 	journal_write staged "$REASON" controller
 }

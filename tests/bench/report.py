@@ -1,0 +1,55 @@
+"""Puts the figures of build/bench.json into docs/speed.md: `python -m tests.bench.report`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.bench.tools import TOOLS
+
+DOCUMENT, FIGURES = Path("docs/speed.md"), Path("build/bench.json")
+BEGIN, END = "<!-- figures: tests/bench/report.py -->", "<!-- end of figures -->"
+TITLES = {
+    "upkeep": "Upkeep, Prefect server running",
+    "upkeep_alone": "Upkeep, Prefect in its own process",
+    "raw": "paramiko by hand",
+    "pyinfra": "pyinfra",
+    "mitogen": "Ansible + Mitogen",
+    "ansible": "Ansible",
+}
+
+
+def figures(known: dict[str, Any]) -> str:
+    """The tables, one for each number of hosts."""
+    lines = [f"Machine: {known['machine']}."]
+    for count, about in sorted(known["hosts"].items(), key=lambda item: int(item[0])):
+        lines += [
+            "",
+            f"### {count} hosts",
+            "",
+            "| tool | wall s | controller CPU s | hosts' CPU s | peak MiB | runs | when | commit |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- |",
+            *(row(tool, about["tools"][tool]) for tool in TOOLS if tool in about["tools"]),
+        ]
+        told = [f"{name} {value:g}" for name, value in sorted(about.items()) if name.startswith("ratio_")]
+        if told:
+            lines += ["", f"Theirs divided by ours (wall): {', '.join(told)}."]
+    return "\n".join(lines)
+
+
+def row(tool: str, m: dict[str, Any]) -> str:
+    cells = [f"{m['wall']:.1f}", f"{m['controller_cpu']:.2f}", f"{m['host_cpu']:.1f}", f"{m['peak_mib']:.0f}"]
+    return f"| {' | '.join([TITLES[tool], *cells, str(len(m['runs'])), m['at'], m['commit']])} |"
+
+
+def main() -> None:
+    text = DOCUMENT.read_text()
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    told = figures(json.loads(FIGURES.read_text()))
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{told}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
