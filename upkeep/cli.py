@@ -284,11 +284,31 @@ def history_show(
 
 
 @history_app.command("verify")
-def history_verify() -> None:
-    """Check that no event was changed, removed or put in. Exit code 1 and the first bad event if one was."""
-    from upkeep.commands import inspecting  # noqa: PLC0415
+def history_verify(
+    *,
+    checkpoints: Annotated[
+        str, typer.Option(metavar="DIR", help="Copies of checkpoints; default: where this controller puts them")
+    ] = "",
+    key: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PUBLIC.pem", help="Trust only this key and its rotations; repeatable; default: keys here"
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check events, signed checkpoints and their copies. Exit code 1 and the first bad event or checkpoint if they do not agree."""
+    from upkeep.commands import evidence  # noqa: PLC0415
 
-    raise typer.Exit(inspecting.verify_history())
+    raise typer.Exit(evidence.verify(checkpoints=checkpoints, keys=key or [], as_json=as_json))
+
+
+@history_app.command("rotate-key")
+def history_rotate_key(*, reason: Reason = "") -> None:
+    """Sign checkpoints with a new key from here on; old and new key both sign the change."""
+    from upkeep.commands import evidence  # noqa: PLC0415
+
+    evidence.rotate_key(reason)
 
 
 @lab_app.command("up")

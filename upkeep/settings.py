@@ -17,15 +17,17 @@ class Settings(BaseModel):
     home: Path
     database_url: str
     ssh_config: Path
+    checkpoints: str
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """`UPKEEP_HOME` (default ~/.local/state/upkeep) and `UPKEEP_DATABASE_URL` (default SQLite in that folder)."""
+        """`UPKEEP_HOME` (default ~/.local/state/upkeep), `UPKEEP_DATABASE_URL` (default SQLite in that folder), `UPKEEP_CHECKPOINTS`."""
         home = Path(environ.get("UPKEEP_HOME") or Path.home() / ".local" / "state" / "upkeep").expanduser().absolute()
         return cls(
             home=home,
             database_url=environ.get("UPKEEP_DATABASE_URL") or f"sqlite:///{home / 'history.db'}",
             ssh_config=Path(environ.get("UPKEEP_SSH_CONFIG") or Path.home() / ".ssh" / "config"),
+            checkpoints=environ.get("UPKEEP_CHECKPOINTS") or str(home / "checkpoints"),
         )
 
     @property
@@ -37,6 +39,11 @@ class Settings(BaseModel):
     def backups(self) -> Path:
         """Backups of hosts: one folder per run."""
         return self.home / "backups"
+
+    @property
+    def keys(self) -> Path:
+        """Keys that sign the history's checkpoints."""
+        return self.home / "keys"
 
     @property
     def lab(self) -> Path:

@@ -7,7 +7,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from upkeep.audit.checkpoints import Checkpoints
+from upkeep.audit.copies import Copies
 from upkeep.audit.history import History
+from upkeep.audit.signing import KeyFolder
 from upkeep.documents import resolve
 from upkeep.domain.inventory import Host
 from upkeep.domain.profile import AgentProfile
@@ -26,12 +29,24 @@ class Site:
         self.settings = settings
         self._environ = environ
 
-    @functools.cached_property
+    @property
     def history(self) -> History:
-        """The history, opened and migrated at first use."""
+        """The history, opened and migrated at first use; runs that end are sealed by a checkpoint, and one is made every hour."""
+        return self._sealed[0]
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The history's checkpoints."""
+        return self._sealed[1]
+
+    @functools.cached_property
+    def _sealed(self) -> tuple[History, Checkpoints]:
         if self.settings.database_url.startswith("sqlite:///"):
             self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return History.open(self.settings.database_url)
+        history = History.open(self.settings.database_url)
+        checkpoints = history.seal(KeyFolder(self.settings.keys), Copies(self.settings.checkpoints))
+        checkpoints.every()
+        return history, checkpoints
 
     def targets(self, hosts: tuple[Host, ...], inventory: Mapping[str, Host]) -> dict[str, SshTarget]:
         """How to reach each host, after everything that can be known without touching one has been looked at.

@@ -14,9 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col
 
 from upkeep.audit import models
+from upkeep.audit.checkpoints import Checkpoints
+from upkeep.audit.copies import Copies
 from upkeep.audit.database import open_database, trouble, writing
 from upkeep.audit.queries import Queries
 from upkeep.audit.redaction import Redaction
+from upkeep.audit.rotation import ROTATED
+from upkeep.audit.signing import KeyFolder
 from upkeep.audit.tables import RunRow
 from upkeep.audit.writer import ReadModel, Writer
 from upkeep.domain.change import HostResult, RunOutcome, Step
@@ -58,6 +62,19 @@ class History(Queries):
         """Write what was handed in and let go of the database."""
         self._writer.close()
         self._engine.dispose()
+
+    def seal(self, keys: KeyFolder, copies: Copies) -> Checkpoints:
+        """From here on every run that ends is sealed by a checkpoint, signed with `keys` and copied to `copies`."""
+        checkpoints = Checkpoints(self._engine, self._url, keys, copies)
+        self.listeners.append(checkpoints.heard)
+        return checkpoints
+
+    def rotate_key(self, checkpoints: Checkpoints, actor: Actor, reason: str) -> Event:
+        """Sign with a new key from here on; the event that says so is signed by both, and sealed by the new one at once."""
+        body = checkpoints.rotation().model_dump()
+        written = self._append("", ROTATED, models.nothing, reason=reason, body=body, actor=actor)
+        checkpoints.make()
+        return written
 
     def mask(self, secret: str) -> None:
         """Never write `secret`."""

@@ -13,9 +13,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
 from upkeep.audit.chain import ChainState, verify_chain
+from upkeep.audit.checkpoint import Checkpoint
 from upkeep.audit.database import trouble
 from upkeep.audit.reading import BackupDetail, FindingDetail, RunDetail, RunSummary, StepDetail
-from upkeep.audit.tables import BackupRow, EventRow, FindingRow, HostRow, ReleaseSeenRow, RunRow, StageRow, StepRow
+from upkeep.audit.tables import (
+    BackupRow,
+    CheckpointRow,
+    EventRow,
+    FindingRow,
+    HostRow,
+    ReleaseSeenRow,
+    RunRow,
+    StageRow,
+    StepRow,
+)
 from upkeep.domain.change import Step
 from upkeep.domain.finding import Finding
 from upkeep.domain.record import Event
@@ -125,12 +136,28 @@ class Queries:
             row = session.get(ReleaseSeenRow, (channel, key_id))
             return row.release_seq if row else None
 
+    def checkpoint_rows(self) -> list[CheckpointRow]:
+        """Every checkpoint in order, and where its copy lies."""
+        with self._reading() as session:
+            return list(session.exec(select(CheckpointRow).order_by(col(CheckpointRow.id))))
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Every checkpoint in order."""
+        return [Checkpoint.of(row) for row in self.checkpoint_rows()]
+
+    @contextmanager
+    def event_rows(self, *, after: int = 0, upto: int | None = None) -> Iterator[Iterator[EventRow]]:
+        """The rows of events with their hashes, in order, a thousand at a time; above `after`, up to `upto` with it."""
+        wanted = select(EventRow).where(EventRow.seq > after).order_by(col(EventRow.seq))
+        if upto is not None:
+            wanted = wanted.where(EventRow.seq <= upto)
+        with self._reading() as session:
+            yield iter(session.exec(wanted.execution_options(yield_per=1000)))
+
     def verify(self) -> ChainState:
         """Walk the whole chain."""
-        with self._reading() as session:
-            return verify_chain(
-                session.exec(select(EventRow).order_by(col(EventRow.seq)).execution_options(yield_per=1000))
-            )
+        with self.event_rows() as rows:
+            return verify_chain(rows)
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:

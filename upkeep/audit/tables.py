@@ -135,3 +135,20 @@ class ReleaseSeenRow(SQLModel, table=True):
     key_id: str = Field(primary_key=True)
     release_seq: int
     run: str
+
+
+class CheckpointRow(SQLModel, table=True):
+    """One signed checkpoint; `exported_to` says where its copy lies, empty while there is none."""
+
+    __tablename__ = "checkpoint"
+
+    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    upto_seq: int
+    n: int
+    head_hash: str
+    hashes_sha256: str
+    at: str
+    key_id: str
+    prev_sig: str = Field(unique=True)
+    sig: str = Field(unique=True)
+    exported_to: str = ""

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from sqlalchemy import make_url
 
+from upkeep.audit.verifying import verify_history
 from upkeep.console.screen import coloured, screen
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.errors import AuditError
@@ -58,15 +60,16 @@ def _packages(_: Settings) -> Finding:
 
 
 def _history(settings: Settings) -> Finding:
+    here = site()
     try:
-        state = site().history.verify()
+        state = verify_history(here.history, here.checkpoints.copies, here.checkpoints.keys.publics())
     except AuditError as error:
         return _finding(
             "history.store", good=False, reason=str(error), remedy="free the database, or set UPKEEP_DATABASE_URL"
         )
-    return _finding(
-        "history.store", state.ok, f"{settings.database_url}: {state.reason}", "see `upkeep history verify`"
-    )
+    said = "; ".join([f"{make_url(settings.database_url).render_as_string()}: {state.reason}", *state.notes])
+    bad = Verdict.WARN if state.ok else Verdict.FAIL
+    return _finding("history.store", state.ok and not state.notes, said, "see `upkeep history verify`", bad=bad)
 
 
 def _home(settings: Settings) -> Finding:

@@ -127,13 +127,6 @@ def ask_stop(run_id: str, reason: str) -> None:
     screen().print(f"run {detail.id} finishes the hosts in work and starts no more")
 
 
-def verify_history() -> int:
-    """Print whether the chain of events is whole."""
-    state = site().history.verify()
-    screen().print(state.reason, markup=False)
-    return 0 if state.ok else 1
-
-
 def _show_ended(detail: RunDetail, *, as_json: bool) -> int:
     from tasks.report import report_of  # noqa: PLC0415 - the runbooks are on the path only now
 

@@ -14,6 +14,7 @@ import httpx
 from upkeep.console.screen import screen
 from upkeep.errors import ServiceError
 from upkeep.project import prefect_settings, project_folder
+from upkeep.wiring import site
 
 PORT = 4200
 STARTED_WITHIN_SECONDS = 300
@@ -22,6 +23,7 @@ STARTED_WITHIN_SECONDS = 300
 def up(port: int = PORT) -> int:
     """Start both, print where they are, stop both on Ctrl-C or SIGTERM; 1 when one of them ends by itself."""
     prefect_settings(quiet=False)
+    _ = site().checkpoints  # one an hour from here on, also while nothing runs
     address = f"http://127.0.0.1:{port}"
     environment = {**os.environ, "PREFECT_API_URL": f"{address}/api"}
     words = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]

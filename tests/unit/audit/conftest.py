@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from upkeep.audit.checkpoints import Checkpoints
+from upkeep.audit.copies import Copies
 from upkeep.audit.history import History
+from upkeep.audit.signing import KeyFolder
 from upkeep.domain.plan import Plan
 from upkeep.domain.profile import AgentProfile
 from upkeep.domain.record import Actor, RunRecord
@@ -51,3 +54,15 @@ def history(database: Path) -> Iterator[History]:
     opened.open_run(run_record())
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    return tmp_path / "outside"
+
+
+@pytest.fixture
+def checkpoints(history: History, tmp_path: Path, outside: Path) -> Iterator[Checkpoints]:
+    sealed = history.seal(KeyFolder(tmp_path / "keys"), Copies(str(outside)))
+    yield sealed
+    sealed.close()
