@@ -12,13 +12,15 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
+import httpx
+
 from upkeep.console.live import LiveRun
 from upkeep.console.log import EventLog
 from upkeep.console.report import show_report
 from upkeep.console.screen import screen
 from upkeep.domain.change import RunOutcome
 from upkeep.domain.record import Actor, Event, RunReport, RunRequest
-from upkeep.errors import BadInput, Refused, UpkeepError
+from upkeep.errors import BadInput, Refused, ServiceError, UpkeepError, shorten
 from upkeep.project import prefect_settings, put_on_path
 
 RUNBOOKS = ("maintenance", "pre_update_check", "backup", "staged_upgrade", "verification", "rollback")
@@ -81,9 +83,30 @@ def execute(runbook: str, request: RunRequest, *, as_json: bool = False, yes: bo
     if not request.resume:
         request = _judged(runbook, request, confirm=not (yes or as_json or request.dry_run))
     flow = importlib.import_module(f"flows.{runbook}").__dict__[runbook]
+    from prefect.exceptions import PrefectException  # noqa: PLC0415 - its settings are made by now
+
     with _shown(as_json=as_json), _stop_on_signal(request):
-        report = flow(request)
-    return RunReport.model_validate(report)
+        try:
+            return RunReport.model_validate(flow(request))
+        except (PrefectException, httpx.HTTPError) as error:
+            return _ended_without_server(request.run_id, error)
+
+
+def _ended_without_server(run_id: str, error: Exception) -> RunReport:
+    """The report of a run whose Prefect server went away; it is only a view.
+
+    Raises:
+        ServiceError: the run did not come to its end.
+    """
+    from tasks.report import report_of  # noqa: PLC0415 - the runbooks are on the path only now
+    from upkeep.wiring import site  # noqa: PLC0415 - opens nothing until a command needs it
+
+    detail = site().history.find_run(run_id)
+    problem = f"the Prefect server did not answer: {shorten(str(error))}"
+    if detail is None or detail.outcome is None:
+        raise ServiceError(f"{problem}; no host was left half-changed for good; do: upkeep status {run_id or 'last'}")
+    sys.stderr.write(f"{problem}; its UI may show this run as unfinished, the history is complete\n")
+    return report_of(detail)
 
 
 def print_json(report: RunReport) -> None:
