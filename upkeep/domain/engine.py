@@ -298,14 +298,11 @@ class Engine:
     def _take_looked(self, event: Looked, now: datetime) -> None:
         self._soak.take(event, now)
         stage = self.stage
-        if self.phase is not Phase.SOAKING or stage is None or self.stop is not None or event.stage != stage.name:
+        if self.finished or stage is None or event.stage != stage.name:
             return
-        busy = self._in_work | {undo.host for undo in self._undo}
-        for host, findings in sorted(event.worse.items()):
-            if host not in busy and findings and self._committed([host]):
-                self._undo.append(
-                    Undo(host, stage.name, f"got worse after the change: {findings[0].reason}", FailureClass.REGRESS)
-                )
+        self._put_back_worse(event, stage)
+        if self.phase is not Phase.SOAKING or self.stop is not None:
+            return
         over = self._soak.over(now, stage)
         if over:
             self._set_aside(event.silent)
@@ -316,6 +313,14 @@ class Engine:
         passed = over and judgement.decision is Decision.GO and not self._undo and not self._in_work
         if passed or judgement.decision in {Decision.HOLD, Decision.ROLL_BACK}:
             self._close_stage(stage, judgement)
+
+    def _put_back_worse(self, event: Looked, stage: PlannedStage) -> None:
+        """Hosts that got worse go back, whether or not the run was stopped while they were being looked at."""
+        for host, findings in sorted(event.worse.items()):
+            if findings and host not in self._in_work and self._committed([host]):
+                reason = f"got worse after the change: {findings[0].reason}"
+                self._undo = [undo for undo in self._undo if undo.host != host]
+                self._undo.append(Undo(host, stage.name, reason, FailureClass.REGRESS))
 
     def _set_aside(self, silent: Iterable[str]) -> None:
         """Committed hosts that cannot be asked when their soak time ends: nothing is known about them, so they do not count as good."""

@@ -293,6 +293,24 @@ def test_a_host_waiting_for_its_way_back_is_not_put_on_the_list_twice() -> None:
     assert sorted(order.host for order in world.log if isinstance(order, Undo)) == ["h001", "h002"]
 
 
+def test_hosts_found_worse_while_the_run_is_being_stopped_go_back_as_well() -> None:
+    engine = Engine(plan(stages=["100%"]), fleet(20))
+    world = World(engine, {"h001": "worse in soak"})
+    while not any(isinstance(order, Look) for order in world.log):
+        world.step()
+    first = next(o for o in engine.orders(world.now) if isinstance(o, Undo))
+    world.now += timedelta(minutes=1)
+    look = next(o for o in engine.orders(world.now) if isinstance(o, Look))
+    engine.apply(StopAsked("enough"), world.now)
+    engine.apply(Looked(look.stage, {"h002": (WORSE,)}), world.now)
+    second = [o for o in engine.orders(world.now) if isinstance(o, Undo)]
+    assert [(o.host, o.failure_class) for o in second] == [("h002", FailureClass.REGRESS)]
+    for undo in (first, *second):
+        engine.apply(world.answer(undo), world.now)
+    assert engine.finished
+    assert engine.results["h002"].outcome is HostOutcome.ROLLED_BACK
+
+
 def test_a_stage_whose_hosts_all_turn_out_to_be_current_needs_no_figures() -> None:
     trigger = {"name": "errors", "source": {"url": "http://m/x", "json_path": "v"}, "above": 10}
     world = World(Engine(plan(triggers=[trigger], stages=["100%"]), fleet(3)))
