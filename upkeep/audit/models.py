@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sqlalchemy import insert
 from sqlmodel import Session, col, func, select
 
 from upkeep.audit.chain import canonical
@@ -13,6 +14,8 @@ from upkeep.domain.change import HostResult
 from upkeep.domain.finding import Finding
 from upkeep.domain.record import Event, Happening, RunRecord
 from upkeep.errors import AuditError
+
+_FINDINGS = insert(FindingRow.__table__)  # type: ignore[attr-defined]
 
 Change = Callable[[Session, str], None]
 
@@ -133,11 +136,19 @@ def found(run_id: str, host: str, phase: str, findings: Sequence[Finding]) -> Ch
     """One row a finding."""
 
     def apply(session: Session, at: str) -> None:
-        for finding in findings:
-            text = finding.model_dump_json(exclude_defaults=True)
-            session.add(
-                FindingRow(run=run_id, host=host, phase=phase, at=at, verdict=finding.verdict.value, finding=text)
-            )
+        rows = [
+            {
+                "run": run_id,
+                "host": host,
+                "phase": phase,
+                "at": at,
+                "verdict": finding.verdict.value,
+                "finding": finding.model_dump_json(exclude_defaults=True),
+            }
+            for finding in findings
+        ]
+        if rows:
+            session.connection().execute(_FINDINGS, rows)
 
     return apply
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger
+from sqlalchemy import BigInteger, Index
 from sqlmodel import Field, SQLModel, UniqueConstraint
 
 
@@ -83,6 +83,7 @@ class StepRow(SQLModel, table=True):
     """One try of one step on one host; without an end nobody knows what came of it."""
 
     __tablename__ = "step_attempt"
+    __table_args__ = (Index("ix_step_attempt_try", "run", "host", "step"),)
 
     id: int | None = Field(default=None, primary_key=True)
     run: str = Field(index=True, foreign_key="run.id")
@@ -100,6 +101,7 @@ class FindingRow(SQLModel, table=True):
     """One finding; `phase` says when it was asked: check, baseline, verify, watch, rollback."""
 
     __tablename__ = "finding"
+    __table_args__ = (Index("ix_finding_host", "run", "host", "phase"),)
 
     id: int | None = Field(default=None, primary_key=True)
     run: str = Field(index=True, foreign_key="run.id")
