@@ -11,24 +11,22 @@ from typing import Any
 from upkeep.audit.chain import canonical
 from upkeep.audit.tables import EventRow
 
-COLUMNS = tuple(
-    [
-        "seq",
-        "at",
-        "run",
-        "action",
-        "happening",
-        "host",
-        "stage",
-        "step",
-        "actor",
-        "actor_kind",
-        "on_behalf_of",
-        "reason",
-        "body",
-        "prev_hash",
-        "hash",
-    ]
+COLUMNS = (
+    "seq",
+    "at",
+    "run",
+    "action",
+    "happening",
+    "host",
+    "stage",
+    "step",
+    "actor",
+    "actor_kind",
+    "on_behalf_of",
+    "reason",
+    "body",
+    "prev_hash",
+    "hash",
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
