@@ -325,6 +325,30 @@ def history_verify(
     raise typer.Exit(evidence.verify(checkpoints=checkpoints, keys=key or [], as_json=as_json))
 
 
+@history_app.command("export")
+def history_export(
+    run_id: Annotated[str, typer.Argument(metavar="[RUN]", help="Run id, a unique beginning of one, or 'last'")] = "",
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="File; default upkeep-RUN.zip here, or standard output for a period")
+    ] = None,
+    since: Annotated[str, typer.Option(metavar="TIME", help="Events from then on, e.g. 2026-11-01")] = "",
+    until: Annotated[str, typer.Option(metavar="TIME", help="Events before then; without a zone it is UTC")] = "",
+    kind: Annotated[str, typer.Option("--format", help="Of a period: jsonl (CloudEvents) or csv")] = "jsonl",
+) -> None:
+    """One run as an evidence pack (zip: a page, the events, signatures, a verifier), or the events of a period."""
+    from upkeep.commands import evidence  # noqa: PLC0415
+
+    if run_id and (since or until):
+        raise BadInput("a run or a period, not both", found=run_id, remedy="leave out the run, or --since and --until")
+    if run_id:
+        evidence.export_run(run_id, out)
+    elif since or until:
+        evidence.export_period(since, until, kind, out)
+    else:
+        raise BadInput("nothing was named", allowed="RUN, or --since and --until", remedy="upkeep history export last")
+
+
 @history_app.command("rotate-key")
 def history_rotate_key(*, reason: Reason = "") -> None:
     """Sign checkpoints with a new key from here on; old and new key both sign the change."""

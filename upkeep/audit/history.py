@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,6 +92,7 @@ class History(Queries):
             "targets": [h.name for h in record.targets],
         }
         body |= {"source": record.source, "ticket": record.ticket, "dry_run": record.dry_run, "of_run": record.of_run}
+        body["record_sha256"] = hashlib.sha256(clean.model_dump_json().encode()).hexdigest()
         self._append(record.id, "run.opened", models.run_opened(clean), reason=record.reason, body=body)
 
     def close_run(self, run_id: str, outcome: RunOutcome, reason: str) -> None:

@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine
@@ -64,6 +65,11 @@ class Queries:
             hosts = session.exec(select(HostRow).where(HostRow.run == row.id)).all()
             stages = session.exec(select(StageRow).where(StageRow.run == row.id).order_by(col(StageRow.id))).all()
             return RunDetail.of(row, list(hosts), list(stages))
+
+    def record_text(self, run_id: str) -> str:
+        """The run as it was frozen, exactly as stored: its SHA-256 is in the event that opened the run."""
+        with self._reading() as session:
+            return self._find(session, run_id).record
 
     def find_run(self, run_id: str) -> RunDetail | None:
         """The run with exactly this id, if this history knows it."""
@@ -157,11 +163,17 @@ class Queries:
         return [Checkpoint.of(row) for row in self.checkpoint_rows()]
 
     @contextmanager
-    def event_rows(self, *, after: int = 0, upto: int | None = None) -> Iterator[Iterator[EventRow]]:
-        """The rows of events with their hashes, in order, a thousand at a time; above `after`, up to `upto` with it."""
+    def event_rows(
+        self, *, after: int = 0, upto: int | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[Iterator[EventRow]]:
+        """The rows of events with their hashes, in order, a thousand at a time; above `after`, up to `upto` with it; since, before."""
         wanted = select(EventRow).where(EventRow.seq > after).order_by(col(EventRow.seq))
         if upto is not None:
             wanted = wanted.where(EventRow.seq <= upto)
+        if since is not None:
+            wanted = wanted.where(EventRow.at >= _as_written(since))
+        if until is not None:
+            wanted = wanted.where(EventRow.at < _as_written(until))
         with self._reading() as session:
             yield iter(session.exec(wanted.execution_options(yield_per=1000)))
 
@@ -200,3 +212,8 @@ class Queries:
             allowed=f"a run id, a unique beginning of one, or last; e.g. {known}",
             remedy="see `upkeep history list`",
         )
+
+
+def _as_written(moment: datetime) -> str:
+    """A moment as events hold it, so that texts compare as times do."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import getpass
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from upkeep.audit.copies import Copies
+from upkeep.audit.evidence import write_pack
+from upkeep.audit.period import cloud_events, comma_separated
 from upkeep.audit.signing import PublicKey
 from upkeep.audit.verifying import verify_history
 from upkeep.console.screen import screen
@@ -48,3 +51,44 @@ def rotate_key(reason: str) -> None:
         f"→ give {here.checkpoints.keys.path / key.id}.pem to whoever verifies; the old public key stays beside it",
         markup=False,
     )
+
+
+def export_run(run_id: str, out: Path | None) -> None:
+    """Write one run's evidence pack and say where it is."""
+    here = site()
+    run = here.history.run(run_id).id
+    pack = out or Path(f"upkeep-{run}.zip")
+    write_pack(here.history, here.checkpoints, run, pack)
+    key = here.checkpoints.keys.current()
+    screen().print(f"{pack}: run {run}, signed with key {key.id}", markup=False)
+    screen().print(
+        f"→ unzip it and open index.html; to prove it: python3 verify.py {pack.name} --key {key.id}.pem", markup=False
+    )
+
+
+def export_period(since: str, until: str, kind: str, out: Path | None) -> None:
+    """Write a period's events, to standard output when no file is named."""
+    if kind not in _KINDS:
+        raise BadInput("there is no such format", found=kind, allowed=" or ".join(_KINDS))
+    with site().history.event_rows(since=_moment("--since", since), until=_moment("--until", until)) as rows:
+        lines = _KINDS[kind](rows)
+        if out is None:
+            sys.stdout.writelines(lines)
+            return
+        try:
+            with out.open("w", encoding="utf-8", newline="") as file:
+                file.writelines(lines)
+        except OSError as error:
+            raise BadInput(f"{out} cannot be written", found=error) from error
+
+
+def _moment(option: str, text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+    except ValueError as error:
+        allowed = "a date or a time, e.g. 2026-11-01 or 2026-11-01T22:00:00+01:00; without a zone it is UTC"
+        raise BadInput(f"{option} is not a time", found=text, allowed=allowed) from error
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+_KINDS = {"jsonl": cloud_events, "csv": comma_separated}
