@@ -12,6 +12,7 @@ from prefect.futures import PrefectFuture
 from tasks.change_host import change_host
 from tasks.check_host import check_host
 from tasks.collect import answer_for
+from tasks.keep_windows import WindowKeeper
 from tasks.look_at_stage import look_at_stage
 from tasks.roll_back_host import undo_host
 from tasks.session import RunSession
@@ -25,10 +26,12 @@ Answers = SimpleQueue[tuple[Order, "PrefectFuture[Any]"]]
 
 def engine_of(session: RunSession) -> Engine:
     """The engine of a run that begins, or of one that goes on."""
-    record = session.record
+    record, may_start = session.record, WindowKeeper(session.history, session.record).may_start
+    fleet_size = record.fleet_size
     if session.left is None or record.dry_run:
-        return Engine(record.plan, record.targets, fleet_size=record.fleet_size, dry_run=record.dry_run)
-    return Engine.resumed(record.plan, record.targets, session.left, now=_now(), fleet_size=record.fleet_size)
+        return Engine(record.plan, record.targets, fleet_size=fleet_size, dry_run=record.dry_run, may_start=may_start)
+    left = session.left
+    return Engine.resumed(record.plan, record.targets, left, now=_now(), fleet_size=fleet_size, may_start=may_start)
 
 
 def conduct(session: RunSession, engine: Engine) -> None:

@@ -40,6 +40,9 @@ Settings = Annotated[
 Hosts = Annotated[str, typer.Option("--hosts", help="Only these of the plan's targets: a selector like zone=b,!web-07")]
 Ticket = Annotated[str, typer.Option(help="Change ticket")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history")]
+OverrideFreeze = Annotated[
+    str, typer.Option(metavar="REASON", help="Why a freeze does not count; needs a second person")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before starting")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Look and plan only; nothing on any host changes")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else")]
@@ -66,6 +69,7 @@ def run(
     hosts: Hosts = "",
     ticket: Ticket = "",
     reason: Reason = "",
+    override_freeze: OverrideFreeze = "",
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -84,6 +88,7 @@ def run(
         hosts=hosts,
         ticket=ticket,
         reason=reason,
+        override_freeze=override_freeze,
         dry_run=dry_run,
         source="cli",
     )
@@ -100,6 +105,7 @@ def start(
     hosts: Hosts = "",
     ticket: Ticket = "",
     reason: Reason = "",
+    override_freeze: OverrideFreeze = "",
     dry_run: DryRun = False,
 ) -> None:
     """Run a runbook through the Prefect server that PREFECT_API_URL names, and say where to watch it."""
@@ -113,6 +119,7 @@ def start(
         hosts=hosts,
         ticket=ticket,
         reason=reason,
+        override_freeze=override_freeze,
         dry_run=dry_run,
         requested_by=getpass.getuser(),
         source="cli",
@@ -205,6 +212,21 @@ def rehearse(
             Path(plan), inventory, _pairs(settings), faults=fault or [], seed=seed, as_json=as_json
         )
     )
+
+
+@app.command()
+def windows(
+    plan: Annotated[str, typer.Argument(help="Plan file")],
+    *,
+    inventory: Inventory = "",
+    count: Annotated[int, typer.Option(min=0, max=100, help="Openings to show")] = 5,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """When the plan may run: whether its window is open, until when or why not, the next openings, and whether the run fits."""
+    from upkeep.commands import windows as command  # noqa: PLC0415
+
+    command.show_windows(Path(plan), inventory, _pairs(settings), count=count, as_json=as_json)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlmodel import Session, col, select
 from upkeep.audit.chain import ChainState, verify_chain
 from upkeep.audit.checkpoint import Checkpoint
 from upkeep.audit.database import trouble
-from upkeep.audit.reading import BackupDetail, FindingDetail, RunDetail, RunSummary, StepDetail
+from upkeep.audit.reading import BackupDetail, FindingDetail, RunDetail, RunSummary, StepDetail, StepTimes
 from upkeep.audit.tables import (
     BackupRow,
     CheckpointRow,
@@ -100,6 +100,17 @@ class Queries:
         wanted = select(StepRow).where(StepRow.run == run_id).order_by(col(StepRow.id))
         with self._reading() as session:
             return [StepDetail.of(row) for row in session.exec(wanted.where(StepRow.host == host) if host else wanted)]
+
+    def step_times(self, runbooks: Collection[str], hosts: Collection[str], *, newest: int = 2000) -> StepTimes:
+        """How long changes (lock to commit) and rollbacks of these hosts took in runs of these runbooks, of the newest steps."""
+        wanted = select(StepRow).where(
+            col(StepRow.run).in_(select(RunRow.id).where(col(RunRow.runbook).in_(runbooks))),
+            col(StepRow.step).in_([Step.LOCK.value, Step.COMMIT.value, Step.ROLLBACK.value]),
+            StepRow.happening == "ok",
+        )
+        with self._reading() as session:
+            rows = session.exec(wanted.order_by(col(StepRow.id).desc()).limit(newest)).all()
+        return StepTimes.of(row for row in reversed(rows) if row.host in hosts)
 
     def facts_of(self, run_id: str, host: str) -> dict[str, Any]:
         """What the newest finished check of a host wrote down about it; empty when there was none."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
@@ -136,6 +138,30 @@ class StepDetail(BaseModel):
     def of(cls, row: StepRow) -> StepDetail:
         """Read from a row."""
         return cls.model_validate(row.model_dump())
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """How long hosts took: from lock to commit, and to be put back."""
+
+    changes: tuple[timedelta, ...] = ()
+    rollbacks: tuple[timedelta, ...] = ()
+
+    @classmethod
+    def of(cls, rows: Iterable[StepRow]) -> StepTimes:
+        """Read from finished lock, commit and rollback steps, oldest first."""
+        locked: dict[tuple[str, str], str] = {}
+        changes: list[timedelta] = []
+        rollbacks: list[timedelta] = []
+        for row in rows:
+            end = datetime.fromisoformat(row.ended_at or row.intent_at)
+            if row.step == Step.LOCK:
+                locked[row.run, row.host] = row.intent_at
+            elif row.step == Step.ROLLBACK:
+                rollbacks.append(end - datetime.fromisoformat(row.intent_at))
+            elif begun := locked.pop((row.run, row.host), ""):
+                changes.append(end - datetime.fromisoformat(begun))
+        return cls(tuple(changes), tuple(rollbacks))
 
 
 class FindingDetail(BaseModel):

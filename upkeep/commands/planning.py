@@ -24,6 +24,8 @@ from upkeep.wiring import site
 
 def explain_plan(path: Path, inventory: str, overrides: Mapping[str, str]) -> None:
     """Print the plan as sentences for the fleet of the inventory."""
+    from upkeep.commands.windows import fit_lines, outlook  # noqa: PLC0415 - it takes its stages from here
+
     plan = load_plan(path, overrides)
     hosts = Selector(plan.targets).pick(load_inventory(inventory_of(path, inventory)).all_hosts())
     if not hosts:
@@ -31,6 +33,8 @@ def explain_plan(path: Path, inventory: str, overrides: Mapping[str, str]) -> No
     stages = judged_stages(plan, hosts)
     console = screen()
     for sentence in explain(plan, stages, release=None, fleet_size=len(hosts)):
+        console.print(sentence, markup=False)
+    for sentence in fit_lines(outlook(path, plan, hosts)):
         console.print(sentence, markup=False)
     console.print(
         "Cohorts are told apart by zone here; the check adds OS, kernel, architecture, version and proxy of each host.",

@@ -70,11 +70,16 @@ class Located(NamedTuple):
 
 
 def locate(root: Node, loc: Loc) -> Located:
-    """Follow `loc` from `root` as far as the document goes; parts that pydantic made up (`[key]`, `int`) end the way."""
+    """Follow `loc` from `root` as far as the document goes; parts that pydantic made up (`[key]`, `int`) end the way.
+
+    One entry may be written without its list: `[0]` of a mapping is the mapping.
+    """
     node, line, file = root, root.line, root.file
     reached: Loc = ()
     for part in loc:
         entry = node.child(part)
+        if entry is None and part == 0 and reached and node.entries is not None:
+            continue
         if entry is None:
             break
         node, line, file = entry.node, entry.line, entry.node.file

@@ -7,7 +7,7 @@ are the caller's. The same code runs in Prefect, in a simulator and under proper
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -58,19 +58,35 @@ class Interrupted:
     stop: Stop | None = None
 
 
+MayStart = Callable[[datetime], str]
+"""Why no new host may be started now; empty when one may."""
+
+
+def at_any_time(_now: datetime) -> str:
+    """Nothing is against a new host."""
+    return ""
+
+
 class Engine:
     """One run of one plan over its targets.
 
     No host is ordered twice at once, no more hosts are in work than the down-budget leaves, and nothing but undoing is
-    ordered after a stop.
+    ordered after a stop. `may_start` is asked right before new hosts are ordered; its refusal stops the run.
     """
 
     def __init__(
-        self, plan: Plan, hosts: Iterable[Host], *, fleet_size: int | None = None, dry_run: bool = False
+        self,
+        plan: Plan,
+        hosts: Iterable[Host],
+        *,
+        fleet_size: int | None = None,
+        dry_run: bool = False,
+        may_start: MayStart = at_any_time,
     ) -> None:
         self.plan = plan
         self.hosts = {host.name: host for host in hosts}
         self.dry_run = dry_run
+        self.may_start = may_start
         self.phase = Phase.CHECKING
         self.results: dict[str, HostResult] = {}
         self.facts: dict[str, HostFacts] = {}
@@ -91,13 +107,20 @@ class Engine:
 
     @classmethod
     def resumed(
-        cls, plan: Plan, hosts: Iterable[Host], left: Interrupted, *, now: datetime, fleet_size: int | None = None
+        cls,
+        plan: Plan,
+        hosts: Iterable[Host],
+        left: Interrupted,
+        *,
+        now: datetime,
+        fleet_size: int | None = None,
+        may_start: MayStart = at_any_time,
     ) -> Engine:
         """A run that goes on after its controller died: the hosts in work then come first, whatever else stops.
 
         A stage that was being watched is watched anew for its whole soak time.
         """
-        engine = cls(plan, hosts, fleet_size=fleet_size)
+        engine = cls(plan, hosts, fleet_size=fleet_size, may_start=may_start)
         engine.stage_plan, engine.results, engine.stop = left.stage_plan, dict(left.results), left.stop
         engine.verdicts, engine._down = list(left.verdicts), set(left.down)
         engine._unchecked, engine._stage_index = set(), sum(v.decision is Decision.GO for v in left.verdicts)
@@ -229,6 +252,10 @@ class Engine:
         if stage is None:
             return []
         starting = self._within_budget(self._waiting)
+        if starting and (why := self.may_start(now)):
+            self._halt(Stop(StopKind.WINDOW, why))
+            self._settle(now)
+            return self.orders(now)
         self._waiting = [name for name in self._waiting if name not in starting]
         if self._waiting and not starting and not self._in_work:
             self._halt(Stop(StopKind.HOLD, self._budget_reason()))
@@ -335,7 +362,9 @@ class Engine:
             return
         self.stop = stop
         if self.stage is not None and self.phase is not Phase.CHECKING:
-            decision = Decision.HOLD if stop.kind in {StopKind.HOLD, StopKind.ASKED} else Decision.ROLL_BACK
+            decision = (
+                Decision.HOLD if stop.kind in {StopKind.HOLD, StopKind.ASKED, StopKind.WINDOW} else Decision.ROLL_BACK
+            )
             self.verdicts.append(StageVerdict(self.stage.name, decision, stop.reason))
 
     def _undo_committed(self, stop: Stop, stage: PlannedStage) -> None:

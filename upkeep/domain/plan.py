@@ -15,6 +15,7 @@ from upkeep.domain.document import Document, Duration, Name, SizeBytes, words
 from upkeep.domain.failure import FailureRules
 from upkeep.domain.profile import Pattern, Trust
 from upkeep.domain.selector import Selector
+from upkeep.domain.window import FreezeCalendar, Window
 
 
 def _selector(value: str) -> str:
@@ -175,7 +176,19 @@ class Plan(Document):
         "by hand",
         description="Who goes on with a run whose controller died: a person, or the reconciliation of every minute",
     )
+    window: tuple[Window, ...] = Field(
+        (), description="When hosts may be changed: one window or a list, any of which may be open; default: any time"
+    )
+    freezes: tuple[FreezeCalendar, ...] = Field(
+        (),
+        description="iCalendar files or addresses; nothing is changed during their events, nor while one cannot be read",
+    )
     notes: str = ""
+
+    @field_validator("window", "freezes", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:  # noqa: ANN401 - whatever YAML held
+        return (value,) if isinstance(value, (str, dict)) else value
 
     @field_validator("dead_man")
     @classmethod

@@ -41,6 +41,9 @@ class RunRequest(BaseModel):
     dry_run: bool = Field(default=False, title="Dry run", description="Look and plan only; nothing on any host changes")
     of_run: str = Field("", title="Earlier run", description="The run to retry or to roll back")
     resume: str = Field("", title="Interrupted run", description="The run to go on with, after its controller died")
+    override_freeze: str = Field(
+        "", title="Override a freeze", description="Why; needs the approval of a second person"
+    )
     requested_by: str = Field("", title="Requested by", description="Default: the person whose process this is")
     source: Literal["cli", "ui", "schedule", "webhook"] = "ui"
     run_id: str = Field("", title="Run id", description="Leave empty: a new one is made")

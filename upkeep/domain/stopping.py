@@ -22,6 +22,7 @@ class StopKind(StrEnum):
     QUARANTINE = "quarantine"
     HOLD = "hold"
     GATE = "gate"
+    WINDOW = "window"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,100 @@
+"""Keeping maintenance windows: at the start of a run that changes hosts, and before every host."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from upkeep.audit.history import History
+from upkeep.domain.host_time import HostTime, host_time
+from upkeep.domain.record import RunRecord, RunRequest
+from upkeep.errors import Refused
+from upkeep.services.calendars import Calendars
+from upkeep.wiring import Site
+
+BOUND = frozenset({"maintenance", "staged_upgrade"})
+"""Runbooks that windows and freezes bind. A rollback is not: the way back must not wait for a calendar (ADR 8)."""
+
+MISSABLE = BOUND | {"rollback"}
+LATE = timedelta(seconds=60)
+_MEASURED_EVERY = timedelta(minutes=5)
+
+
+class WindowKeeper:
+    """Says before every host of one run whether it may start."""
+
+    def __init__(self, history: History, record: RunRecord) -> None:
+        self._history, self._record = history, record
+        self._bound = record.runbook in BOUND and not record.dry_run
+        self._calendars = Calendars(record.plan, Path(record.plan_dir))
+        self._time: tuple[datetime, HostTime] | None = None
+
+    def may_start(self, now: datetime) -> str:
+        """Why no host may start now; empty when one may."""
+        if not self._bound:
+            return ""
+        schedule = self._calendars.schedule(now)
+        if not schedule.binds:
+            return ""
+        time = self._host_time(now)
+        return schedule.refusal(now, time.change, time.rollback)
+
+    def _host_time(self, now: datetime) -> HostTime:
+        """Measured again now and then: the run's own hosts are the best measure of those to come."""
+        if self._time is None or now - self._time[0] >= _MEASURED_EVERY:
+            self._time = (now, measured_host_time(self._history, self._record))
+        return self._time[1]
+
+
+def measured_host_time(history: History, record: RunRecord) -> HostTime:
+    """What a host of this run takes, from the history of these hosts."""
+    hosts = {host.name for host in record.targets}
+    times = history.step_times(BOUND, hosts)
+    return host_time(record.plan, record.profile, times.changes, times.rollbacks)
+
+
+def refuse_outside_window(site: Site, record: RunRecord, request: RunRequest, now: datetime | None = None) -> None:
+    """A run that changes hosts begins only while its first host may start.
+
+    Raises:
+        Refused: closed, frozen, a calendar that cannot be read, too late, or an override, which nobody can approve yet.
+    """
+    if record.runbook not in BOUND or record.dry_run:
+        return
+    if request.override_freeze:
+        raise Refused(
+            "a freeze is overridden only with the approval of a second person, and approvals are not there yet",
+            remedy="wait for the freeze to end, or have its owner take it out of the calendar",
+        )
+    why = WindowKeeper(site.history, record).may_start(now or datetime.now(UTC))
+    if why:
+        raise Refused(why, remedy="wait for the window; upkeep windows PLAN shows when it opens")
+
+
+def refuse_missed_start(
+    site: Site, runbook: str, request: RunRequest, planned: datetime | None, now: datetime | None = None
+) -> None:
+    """A scheduled run that could not begin in time is written down and never fired late.
+
+    Raises:
+        Refused: it is more than a minute after the planned start.
+    """
+    if request.source != "schedule" or runbook not in MISSABLE or request.dry_run or planned is None:
+        return
+    late = (now or datetime.now(UTC)) - planned
+    if late <= LATE:
+        return
+    planned = planned.astimezone(UTC)
+    reason = (
+        f"{runbook} was planned for {planned:%Y-%m-%d %H:%M:%S} UTC and could have begun {int(late.total_seconds())} s later; "
+        f"a start more than {int(LATE.total_seconds())} s late is missed, not made up for"
+    )
+    run_id = request.run_id or f"{planned:%Y%m%d-%H%M%S}-missed"
+    body = {
+        "runbook": runbook,
+        "plan": request.plan,
+        "planned": planned.isoformat(),
+        "late_seconds": late.total_seconds(),
+    }
+    site.history.record(run_id, "run.missed", reason=reason, body=body)
+    raise Refused(reason, remedy="let the schedule start the next one, or start it by hand while the window is open")
