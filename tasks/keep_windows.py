@@ -13,7 +13,7 @@ from upkeep.services.calendars import Calendars
 from upkeep.wiring import Site
 
 BOUND = frozenset({"maintenance", "staged_upgrade"})
-"""Runbooks that windows and freezes bind. A rollback is not: the way back must not wait for a calendar (ADR 8)."""
+"""Runbooks that windows and freezes bind. A rollback is not: the way back must not wait for a calendar (ADR 9)."""
 
 MISSABLE = BOUND | {"rollback"}
 LATE = timedelta(seconds=60)

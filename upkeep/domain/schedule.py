@@ -5,6 +5,7 @@ Pure: freezes come in expanded, and so does the reason of every calendar that ca
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -134,16 +135,15 @@ class Schedule:
     def _spans(self, now: datetime) -> Iterator[Span]:
         """Every open span that ends after `now`, in order."""
         horizon = now + LOOK_AHEAD
-        frozen = _merged(Span(freeze.start, freeze.end) for freeze in self.freezes if freeze.end > now)
+        frozen = list(_merged(sorted(Span(freeze.start, freeze.end) for freeze in self.freezes if freeze.end > now)))
         for span in _merged(self._windows(now, horizon)) if self.windows else [Span(_BEGINNING, horizon)]:
             for rest in _without(span, frozen):
                 if rest.end is not None and rest.end > now:
                     yield rest if rest.end < horizon else replace(rest, end=None)
 
     def _windows(self, now: datetime, horizon: datetime) -> Iterator[Span]:
-        for window in self.windows:
-            for start in starts(window, now - window.duration, horizon):
-                yield Span(start, start + window.duration, window.cutoff)
+        """The openings of every window in order of their starts, reckoned only as far as they are asked for."""
+        return heapq.merge(*(_openings(window, now, horizon) for window in self.windows), key=lambda span: span.start)
 
     def _why_closed(self, now: datetime, next_opening: datetime | None) -> str:
         frozen = next((f for f in sorted(self.freezes) if f.start <= now < f.end), None)
@@ -154,17 +154,24 @@ class Schedule:
         return f"{why}; the next one opens {self.told(next_opening)}"
 
 
-def _merged(spans: Iterable[Span]) -> list[Span]:
-    """Spans that overlap or touch as one; what ends last says how long before the end no host starts."""
-    merged: list[Span] = []
-    for span in sorted(spans, key=lambda span: span.start):
-        last = merged[-1] if merged else None
+def _openings(window: Window, now: datetime, horizon: datetime) -> Iterator[Span]:
+    for start in starts(window, now - window.duration, horizon):
+        yield Span(start, start + window.duration, window.cutoff)
+
+
+def _merged(spans: Iterable[Span]) -> Iterator[Span]:
+    """Spans, in order of their starts, with those that overlap or touch as one; the one that ends last gives its cutoff."""
+    last: Span | None = None
+    for span in spans:
         if last is None or last.end is None or span.end is None or span.start > last.end:
-            merged.append(span)
+            if last is not None:
+                yield last
+            last = span
         else:
-            longest = max((last, span), key=lambda one: (one.end, one.cutoff))
-            merged[-1] = Span(last.start, longest.end, longest.cutoff)
-    return merged
+            _, cutoff, end = max((one.end, one.cutoff, one.end) for one in (last, span) if one.end is not None)
+            last = Span(last.start, end, cutoff)
+    if last is not None:
+        yield last
 
 
 def _without(span: Span, frozen: Iterable[Span]) -> Iterator[Span]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from datetime import MAXYEAR, UTC, datetime, time, timedelta
 from typing import Annotated, Any
@@ -144,11 +145,8 @@ class FreezeCalendar(Document):
 
 def starts(window: Window, since: datetime, until: datetime) -> Iterator[datetime]:
     """The instants, in UTC, at which the window opens in [since, until]."""
-    for at in _starts_through(window, until.year + 1):
-        if at > until:
-            return
-        if at >= since:
-            yield at
+    known = _starts_through(window, until.year + 1)
+    return iter(known[bisect_left(known, since) : bisect_right(known, until)])
 
 
 @functools.lru_cache(maxsize=256)

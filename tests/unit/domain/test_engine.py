@@ -1,7 +1,8 @@
-"""The run engine under random fleets, failures, silence and stops (U7, R5; faults 3, 7, 40, 42, 43)."""
+"""The run engine under random fleets, failures, silence and stops (U7, R5; faults 3, 7, 40, 42, 43, 45)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -421,3 +422,92 @@ def test_a_resumed_run_finishes_hosts_in_work_even_after_a_stop_and_starts_no_ot
     left = Interrupted(engine.stage_plan, results={}, begun=tuple(begun), stop=Stop(StopKind.ASKED, "enough"))
     resumed = World(Engine.resumed(plan(stages=["100%"]), fleet(4), left, now=START))
     assert {host for host, r in resumed.run().results.items() if r.outcome is HostOutcome.COMMITTED} == set(begun)
+
+
+def closes(at: datetime) -> Callable[[datetime], str]:
+    return lambda now: f"the window closes {at:%H:%M}" if now >= at else ""
+
+
+class SlowWorld(World):
+    """Hosts whose change takes ten minutes of the clock; `ordered` says when each was ordered."""
+
+    def run(self, limit: int = 20_000) -> Engine:
+        self.ordered: dict[str, datetime] = {}
+        return super().run(limit)
+
+    def step(self) -> None:
+        asked, orders = self.now, len(self.log)
+        super().step()
+        self.ordered |= {order.host: asked for order in self.log[orders:] if isinstance(order, Change)}
+
+    def answer(self, order: object) -> Checked | Changed | Looked:
+        if isinstance(order, Change):
+            self.now += timedelta(minutes=10)
+        return super().answer(order)
+
+
+def test_no_host_is_ordered_after_the_cutoff_those_in_work_finish_and_the_rest_is_left_for_a_retry() -> None:
+    cutoff = START + timedelta(minutes=45)
+    engine = Engine(plan(stages=["100%"]), fleet(12), may_start=closes(cutoff))
+    world = SlowWorld(engine)
+    world.run()
+    assert changes(world), "hosts before the cutoff had their turn"
+    assert all(at < cutoff for at in world.ordered.values())
+    assert engine.outcome is RunOutcome.STOPPED
+    assert engine.reason == f"the window closes {cutoff:%H:%M}"
+    assert engine.stop is not None
+    assert (engine.stop.kind, engine.stop.undo) == (StopKind.WINDOW, "keep")
+    done = {name for name, result in engine.results.items() if result.outcome is HostOutcome.COMMITTED}
+    left = {name: result for name, result in engine.results.items() if result.outcome is HostOutcome.NOT_STARTED}
+    assert done == set(changes(world))
+    assert done | set(left) == set(engine.hosts)
+    assert all("window closes" in result.reason and "upkeep retry" in result.remedy for result in left.values())
+    assert not [order for order in world.log if isinstance(order, Undo)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(size=st.integers(1, 60), minutes=st.integers(0, 400), pct=st.sampled_from([10, 50, 100]))
+def test_wherever_the_cutoff_falls_every_host_began_before_it_and_has_an_outcome(size, minutes, pct) -> None:
+    cutoff = START + timedelta(minutes=minutes)
+    world = SlowWorld(Engine(plan(down_budget_pct=pct), fleet(size), may_start=closes(cutoff)))
+    engine = world.run()
+    assert all(at < cutoff for at in world.ordered.values())
+    assert set(engine.results) == set(engine.hosts)
+    assert (engine.outcome is RunOutcome.SUCCEEDED) == (len(changes(world)) == size)
+
+
+def test_hosts_in_work_when_the_window_closes_are_finished_and_those_that_turn_bad_still_go_back() -> None:
+    engine = Engine(plan(stages=["100%"], down_budget_pct=50), fleet(8), may_start=closes(START + timedelta(minutes=1)))
+    for order in engine.orders(START):
+        assert isinstance(order, Check)
+        engine.apply(Checked(order.host, HostFacts()), START)
+    begun = [order.host for order in engine.orders(START) if isinstance(order, Change)]
+    assert len(begun) == 4
+    late = START + timedelta(minutes=5)
+    engine.apply(Changed(begun[0], HostResult(outcome=HostOutcome.COMMITTED)), late)
+    assert engine.orders(late) == []
+    assert engine.in_work == set(begun[1:])
+    assert not engine.finished
+    for name in begun[1:]:
+        engine.apply(Changed(name, HostResult(outcome=HostOutcome.COMMITTED)), late)
+    assert engine.finished
+    assert len([r for r in engine.results.values() if r.outcome is HostOutcome.NOT_STARTED]) == 4
+
+
+def test_a_resumed_run_finishes_its_hosts_in_work_and_starts_none_outside_the_window() -> None:
+    whole = Engine(plan(stages=["100%"]), fleet(12))
+    for order in whole.orders(START):
+        assert isinstance(order, Check)
+        whole.apply(Checked(order.host, HostFacts()), START)
+    left = Interrupted(stage_plan=whole.stage_plan, results={}, begun=("h003",))
+    engine = Engine.resumed(plan(stages=["100%"]), fleet(12), left, now=START, may_start=lambda _: "a freeze holds")
+    world = World(engine)
+    world.run()
+    assert changes(world) == ["h003"]
+    assert engine.results["h003"].outcome is HostOutcome.COMMITTED
+    assert engine.reason == "a freeze holds"
+
+
+def test_a_dry_run_is_bound_by_no_window() -> None:
+    engine = World(Engine(plan(), fleet(12), dry_run=True, may_start=lambda _: "closed")).run()
+    assert engine.outcome is RunOutcome.SUCCEEDED
