@@ -38,7 +38,8 @@ def test_deployments_use_module_entrypoints_and_serve_the_same_runbooks_as_the_c
     from upkeep.commands.running import RUNBOOKS
 
     assert all("/" not in deployment["entrypoint"] for deployment in DEPLOYMENTS)
-    assert {deployment["entrypoint"].partition(":")[2] for deployment in DEPLOYMENTS} == set(RUNBOOKS)
+    deployed = {deployment["entrypoint"].partition(":")[2] for deployment in DEPLOYMENTS}
+    assert deployed == {*RUNBOOKS, "reconciliation"}
     served = importlib.import_module("deployments.serve").RUNBOOKS
     assert {flow.name for flow in served} == set(RUNBOOKS)
 
