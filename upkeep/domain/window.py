@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from datetime import MAXYEAR, UTC, datetime, time, timedelta
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from dateutil.rrule import rrule, rrulestr
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -139,8 +140,8 @@ class FreezeCalendar(Document):
 
     @property
     def title(self) -> str:
-        """The name, or the file; of an address only what may be shown."""
-        return self.name or self.file or self.url.partition("?")[0].rpartition("@")[2]
+        """The name, or the file; of an address only its host, because the path of a private calendar is a secret."""
+        return self.name or self.file or (urlsplit(self.url).hostname or "a calendar")
 
 
 def starts(window: Window, since: datetime, until: datetime) -> Iterator[datetime]:

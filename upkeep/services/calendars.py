@@ -15,10 +15,13 @@ from upkeep.domain.plan import Plan
 from upkeep.domain.schedule import Freeze, Schedule
 from upkeep.domain.window import FREQUENCIES, LOOK_AHEAD, FreezeCalendar
 from upkeep.errors import ServiceError, UpkeepError, shorten
-from upkeep.services.web import Limits, get
+from upkeep.services.web import Limits, get, public
 
 MOST_BYTES = 4 * 1024**2
 MOST_EVENTS = 20_000
+MOST_REPEATS = 200_000
+"""Repetitions to go through, from the first day of every series on; a daily one has 365 a year."""
+_PER_YEAR = {"DAILY": 365, "WEEKLY": 365, "MONTHLY": 60, "YEARLY": 12}
 _OK = 200
 _READ_EVERY = timedelta(minutes=5)
 _KEPT = timedelta(minutes=15)
@@ -80,8 +83,11 @@ def _freezes(text: str, calendar: FreezeCalendar, zone: str, now: datetime) -> I
         if component.errors:
             key, problem = component.errors[0]
             raise _unreadable(calendar, f"{component.name}: {key}: {problem}")
-    for event in parsed.walk("VEVENT"):
-        _check(event, calendar)
+    repeats = sum(_check(event, calendar, now) for event in parsed.walk("VEVENT"))
+    if repeats > MOST_REPEATS:
+        raise _unreadable(
+            calendar, f"its series repeat about {repeats} times, and {MOST_REPEATS} are gone through at the most"
+        )
     since = now - timedelta(days=2)  # whole days begin earlier in some zones than in others
     found = recurring_ical_events.of(parsed, components=["VEVENT"]).between(since, now + LOOK_AHEAD)
     if len(found) > MOST_EVENTS:
@@ -92,8 +98,8 @@ def _freezes(text: str, calendar: FreezeCalendar, zone: str, now: datetime) -> I
             yield Freeze(start, end, shorten(str(event.get("SUMMARY", "without title")), 120), calendar.title)
 
 
-def _check(event: Any, calendar: FreezeCalendar) -> None:  # noqa: ANN401 - icalendar's components are loosely typed
-    """What the expansion would take in silence and get wrong."""
+def _check(event: Any, calendar: FreezeCalendar, now: datetime) -> int:  # noqa: ANN401 - icalendar's components are loosely typed
+    """Refuse what the expansion would take in silence and get wrong; about how often the event repeats."""
     title = shorten(str(event.get("SUMMARY", "without title")), 80)
     if "DTSTART" not in event:
         raise _unreadable(calendar, f"event '{title}' has no start")
@@ -105,10 +111,15 @@ def _check(event: Any, calendar: FreezeCalendar) -> None:  # noqa: ANN401 - ical
         if value is not None and "TZID" in value.params and not _is_aware(value.dt):
             raise _unreadable(calendar, f"event '{title}' is in the unknown time zone '{value.params['TZID']}'")
     rules = event.get("RRULE", [])
-    for rule in rules if isinstance(rules, list) else [rules]:
-        freq = str((rule.get("FREQ") or [""])[0])
-        if freq not in FREQUENCIES or any(key in rule for key in ("BYHOUR", "BYMINUTE", "BYSECOND")):
-            raise _unreadable(calendar, f"event '{title}' repeats more often than daily ({freq})")
+    years = max(0, (now + LOOK_AHEAD).year - start.year) + 1
+    return sum(years * _repeats(rule, title, calendar) for rule in (rules if isinstance(rules, list) else [rules]))
+
+
+def _repeats(rule: Any, title: str, calendar: FreezeCalendar) -> int:  # noqa: ANN401 - icalendar's components are loosely typed
+    freq = str((rule.get("FREQ") or [""])[0])
+    if freq not in FREQUENCIES or any(key in rule for key in ("BYHOUR", "BYMINUTE", "BYSECOND")):
+        raise _unreadable(calendar, f"event '{title}' repeats more often than daily ({freq})")
+    return _PER_YEAR[freq]
 
 
 def _is_aware(value: date) -> bool:
@@ -122,7 +133,9 @@ def _instant(value: date, zone: str) -> datetime:
 
 
 def _unreadable(calendar: FreezeCalendar, why: str) -> ServiceError:
-    return ServiceError(f"{calendar.title}: {shorten(why, 200)}")
+    source = calendar.file or public(calendar.url)
+    named = f"{calendar.name} ({source})" if calendar.name else source
+    return ServiceError(f"{named}: {shorten(why, 200)}")
 
 
 class Calendars:

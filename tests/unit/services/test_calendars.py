@@ -139,3 +139,14 @@ def test_all_calendars_must_be_open(tmp_path: Path) -> None:
     assert Calendars(plan(freezes=["open.ics"]), tmp_path).schedule(NOW).decide(NOW).open
     for order in (["open.ics", "shut.ics"], ["shut.ics", "open.ics"]):
         assert not Calendars(plan(freezes=order), tmp_path).schedule(NOW).decide(NOW).open
+
+
+def test_a_calendar_whose_series_would_take_minutes_to_expand_is_refused_at_once(tmp_path: Path) -> None:
+    daily = ("SUMMARY:x", "DTSTART:20200101T100000Z", "DURATION:PT1H", "RRULE:FREQ=DAILY")
+    with pytest.raises(ServiceError, match="series repeat about"):
+        read(tmp_path, calendar(*[daily] * 60))
+    ancient = ("SUMMARY:x", "DTSTART:00010101T100000Z", "DURATION:PT1H", "RRULE:FREQ=DAILY")
+    with pytest.raises(ServiceError, match="series repeat about"):
+        read(tmp_path, calendar(ancient))
+    holidays = ("SUMMARY:x", "DTSTART;VALUE=DATE:19000101", "RRULE:FREQ=YEARLY")
+    assert read(tmp_path, calendar(*[holidays] * 20))
