@@ -77,9 +77,9 @@ class HostStory:
 
     @property
     def figures(self) -> list[BeforeAfter]:
-        """Before the change and after it."""
+        """Before the change and after it; of a figure that was read again and again, the last."""
         phases = [[one.finding for one in self.findings if one.phase == phase] for phase in ("baseline", "verify")]
-        return before_after(*phases)
+        return list({row.figure: row for row in before_after(*phases)}.values())
 
     @property
     def objections(self) -> list[Noted]:
