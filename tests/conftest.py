@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.e2e.lab.controller import Controller
+    from upkeep.lab.lab import Lab
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +23,22 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
     folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     with shared_server(folder / "prefect-server") as settings:
         yield settings
+
+
+@pytest.fixture
+def controller(tmp_path: Path, prefect_server: dict[str, str]) -> Controller:
+    """`upkeep` with a home of its own, on the Prefect server of this test run."""
+    from tests.e2e.lab.controller import Controller
+
+    return Controller(tmp_path / "home", prefect_server)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """Four hosts with 1.4.2."""
+    from upkeep.lab.lab import Lab
+
+    made = Lab(tmp_path / "lab")
+    made.up(hosts=4)
+    yield made
+    made.remove()

@@ -79,14 +79,6 @@ def worked(tmp_path: Path, prefect_server: dict[str, str]) -> Iterator[Worked]:
     worker.wait()
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    made = Lab(tmp_path / "lab")
-    made.up(hosts=4)
-    yield made
-    made.remove()
-
-
 def test_a_flow_process_that_is_killed_leaves_hosts_that_resume(lab: Lab, worked: Worked) -> None:
     run = worked.start(request_for(lab, healthy_time="5s"))
     worked.until_switched(lab)

@@ -7,7 +7,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -21,14 +20,6 @@ from upkeep.domain.record import Happening
 from upkeep.lab.lab import Lab
 
 pytestmark = [pytest.mark.timeout(600)]
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    made = Lab(tmp_path / "lab")
-    made.up(hosts=4)
-    yield made
-    made.remove()
 
 
 def started(controller: Controller, lab: Lab) -> subprocess.Popen[str]:

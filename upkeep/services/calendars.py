@@ -24,7 +24,6 @@ MOST_REPEATS = 200_000
 _PER_YEAR = {"DAILY": 365, "WEEKLY": 365, "MONTHLY": 60, "YEARLY": 12}
 _OK = 200
 _READ_EVERY = timedelta(minutes=5)
-_KEPT = timedelta(minutes=15)
 _LIMITS = Limits(
     connect=timedelta(seconds=5), idle=timedelta(seconds=5), total=timedelta(seconds=10), body_bytes=MOST_BYTES
 )
@@ -139,15 +138,11 @@ def _unreadable(calendar: FreezeCalendar, why: str) -> ServiceError:
 
 
 class Calendars:
-    """A plan's freezes, read again now and then: an emergency freeze binds runs that are under way.
-
-    A copy that could be read `_KEPT` ago at most bridges a calendar server's restart; after that the calendar counts as closed.
-    """
+    """A plan's freezes, read again now and then: an emergency freeze binds runs that are under way."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self._plan, self._folder = plan, folder
         self._zone = plan.window[0].zone if plan.window else "UTC"
-        self._copies: dict[FreezeCalendar, tuple[datetime, tuple[Freeze, ...]]] = {}
         self._read_at: datetime | None = None
         self._schedule = Schedule(plan.window)
 
@@ -162,12 +157,7 @@ class Calendars:
         unreadable: list[str] = []
         for calendar in self._plan.freezes:
             try:
-                found = read_freezes(calendar, self._folder, now, zone=self._zone)
-                self._copies[calendar] = (now, found)
+                freezes += read_freezes(calendar, self._folder, now, zone=self._zone)
             except ServiceError as error:
-                read_at, found = self._copies.get(calendar, (None, ()))
-                if read_at is None or now - read_at > _KEPT:
-                    unreadable.append(str(error))
-                    continue
-            freezes += found
+                unreadable.append(str(error))
         return Schedule(self._plan.window, tuple(freezes), tuple(unreadable))

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.lab.controller import Controller
 from tests.e2e.machines import nats
 from upkeep.lab.machines import faults
 from upkeep.lab.machines.fleet import MachineFleet, remove_orphans
@@ -85,8 +84,3 @@ def site(old_agents: MachineFleet, releases: Path, tmp_path: Path) -> Site:
     }
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
     return Site(tmp_path / "inventory.yaml", tmp_path / "plan.yaml")
-
-
-@pytest.fixture
-def controller(tmp_path: Path, prefect_server: dict[str, str]) -> Controller:
-    return Controller(tmp_path / "home", prefect_server)
