@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from upkeep.domain.change import HostOutcome, HostResult, Step
+from upkeep.domain.change import CLASS_OF_STEP, HostOutcome, HostResult, Step
 from upkeep.domain.failure import FailureClass
 from upkeep.domain.finding import Finding
 from upkeep.domain.orders import Changed, Check, Checked, Event, Look, Looked, Order
@@ -27,20 +27,6 @@ from upkeep.errors import (
 )
 
 log = logging.getLogger(__name__)
-
-_CLASS_OF_STEP = {
-    Step.CHECK: FailureClass.PRECHECK,
-    Step.LOCK: FailureClass.PRECHECK,
-    Step.BASELINE: FailureClass.UNKNOWN,
-    Step.BACKUP: FailureClass.BACKUP,
-    Step.FETCH: FailureClass.ARTIFACT,
-    Step.SWITCH: FailureClass.APPLY,
-    Step.VERIFY: FailureClass.VERIFY,
-    Step.COMMIT: FailureClass.APPLY,
-    Step.WATCH: FailureClass.VERIFY,
-    Step.ROLLBACK: FailureClass.ROLLBACK,
-    Step.UNLOCK: FailureClass.UNKNOWN,
-}
 
 _NO_CONTACT = (Unreachable, LoginRefused)
 _NOT_ALLOWED = (PrivilegeRefused, HostLocked)
@@ -100,7 +86,7 @@ def _expected(step: Step, cause: UpkeepError, *, reason: str) -> HostResult:
         return HostResult(
             outcome=HostOutcome.BLOCKED, failure_class=FailureClass.PRECHECK, reason=reason, remedy=remedy
         )
-    failure_class = _CLASS_OF_STEP[step]
+    failure_class = CLASS_OF_STEP[step]
     if step is Step.FETCH and isinstance(cause, CommandFailed):
         failure_class = FailureClass.APPLY  # what arrived is right, but will not run here: its own check said no
     outcome = HostOutcome.BLOCKED if step in {Step.CHECK, Step.LOCK} else HostOutcome.FAILED

@@ -45,6 +45,22 @@ class Step(StrEnum):
     UNLOCK = "unlock"
 
 
+CLASS_OF_STEP = {
+    Step.CHECK: FailureClass.PRECHECK,
+    Step.LOCK: FailureClass.PRECHECK,
+    Step.BASELINE: FailureClass.UNKNOWN,
+    Step.BACKUP: FailureClass.BACKUP,
+    Step.FETCH: FailureClass.ARTIFACT,
+    Step.SWITCH: FailureClass.APPLY,
+    Step.VERIFY: FailureClass.VERIFY,
+    Step.COMMIT: FailureClass.APPLY,
+    Step.WATCH: FailureClass.VERIFY,
+    Step.ROLLBACK: FailureClass.ROLLBACK,
+    Step.UNLOCK: FailureClass.UNKNOWN,
+}
+"""The class a failure counts under when its cause says nothing better."""
+
+
 class HostOutcome(StrEnum):
     """How a run ended for one host."""
 

@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from upkeep.domain.change import HostOutcome, HostResult, Step
+from upkeep.domain.change import CLASS_OF_STEP, HostOutcome, HostResult, Step
 from upkeep.domain.failure import FailureClass
 from upkeep.errors import CommandFailed, HostError, HostLocked, StepFailed, Unreachable
-
-CLASS_OF_STEP = {
-    Step.CHECK: FailureClass.PRECHECK,
-    Step.LOCK: FailureClass.PRECHECK,
-    Step.BASELINE: FailureClass.UNKNOWN,
-    Step.BACKUP: FailureClass.BACKUP,
-    Step.FETCH: FailureClass.ARTIFACT,
-    Step.SWITCH: FailureClass.APPLY,
-    Step.VERIFY: FailureClass.VERIFY,
-    Step.COMMIT: FailureClass.APPLY,
-    Step.WATCH: FailureClass.VERIFY,
-    Step.ROLLBACK: FailureClass.ROLLBACK,
-    Step.UNLOCK: FailureClass.UNKNOWN,
-}
 
 
 def result_of(error: StepFailed) -> HostResult:
