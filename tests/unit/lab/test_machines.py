@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -96,16 +95,17 @@ def test_a_process_that_ended_is_not_mistaken_for_a_later_one_with_its_id(tmp_pa
     assert Process.load(tmp_path / "none") is None
 
 
-def test_a_child_is_found_by_its_parent_and_command() -> None:
-    script = "print('up', flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+def test_a_child_is_found_by_its_parent_and_command(tmp_path: Path) -> None:
+    program = tmp_path / "only-child"  # this process may have other children
+    program.write_text("#!/bin/sh\necho up\nread line\n")
+    program.chmod(0o755)
+    with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout
         assert child.stdout.readline() == b"up\n"
-        name = Path(f"/proc/{child.pid}/comm").read_text().strip()
-        assert child_of(os.getpid(), {name}) == child.pid
+        assert child_of(os.getpid(), {program.name}) == child.pid
         assert child_of(os.getpid(), {"another"}) is None
         child.communicate(b"\n")
-    assert child_of(None, {name}) is None
+    assert child_of(None, {program.name}) is None
 
 
 def test_a_program_that_is_missing_or_fails_is_named_with_what_it_said() -> None:
