@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.booted_machines import booted_machines
 from tests.integration.transaction.conftest import machine, until  # noqa: F401 - fixtures of the host in a folder
 from tests.torture.host import Host, hosts_of
 from upkeep.lab.machines import faults
-from upkeep.lab.machines.fleet import MachineFleet, remove_orphans
+from upkeep.lab.machines.fleet import MachineFleet
 
-PARENT = Path("/var/tmp/upkeep-test-machines")
 HOSTS = 4
 
 
 @pytest.fixture(scope="session")
 def machines() -> Iterator[MachineFleet]:
-    if os.geteuid() != 0:
-        pytest.skip("booting real systemd hosts needs root")
-    remove_orphans(PARENT)
-    name = f"tort{os.getpid()}"
-    with MachineFleet(name, PARENT / name) as fleet:
-        fleet.up(HOSTS)
+    with booted_machines("tort", HOSTS) as fleet:
         yield fleet
 
 

@@ -6,7 +6,6 @@ are the caller's. The same code runs in Prefect, in a simulator and under proper
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,10 +14,11 @@ from enum import StrEnum
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
 from upkeep.domain.facts import HostFacts
 from upkeep.domain.failure import FailureClass
-from upkeep.domain.gate import Decision, Judgement, Sample, judge_stage
+from upkeep.domain.gate import Decision, Judgement, judge_stage
 from upkeep.domain.inventory import Host
 from upkeep.domain.orders import Change, Changed, Check, Checked, Event, Look, Looked, Order, StopAsked, Undo
 from upkeep.domain.plan import Plan
+from upkeep.domain.soaking import Watch
 from upkeep.domain.stages import Candidate, PlannedStage, StagePlan, plan_stages
 from upkeep.domain.stopping import Stop, StopKind, down_allowed, is_quarantined, run_outcome, stop_for_failures
 
@@ -103,7 +103,7 @@ class Engine:
         self._undo: list[Undo] = []
         self._begun: list[str] = []
         self._stage_index = 0
-        self._soak = _Soak()
+        self._soak = Watch()
 
     @classmethod
     def resumed(
@@ -291,7 +291,7 @@ class Engine:
         elif self.stop is not None:
             self._undo_committed(self.stop, stage)
         elif self.phase is Phase.CHANGING and not self._waiting:
-            self.phase, self._soak = Phase.SOAKING, _Soak(started=now)
+            self.phase, self._soak = Phase.SOAKING, Watch(started=now)
             if not self._committed(stage.hosts) or (not stage.soak and not self.plan.triggers):
                 self._close_stage(stage, self._judge(stage, over=True))
 
@@ -393,33 +393,3 @@ class Engine:
             remedy = "" if self.dry_run else "once the cause is removed: upkeep retry"
             self.results[name] = HostResult(outcome=HostOutcome.NOT_STARTED, reason=why, remedy=remedy)
         self.outcome, self.reason = run_outcome(self.results, self.stop, dry_run=self.dry_run)
-
-
-class _Soak:
-    """How the stage in work is being watched."""
-
-    def __init__(self, started: datetime | None = None) -> None:
-        self.started = started
-        self.looked_at: datetime | None = None
-        self.looking = False
-        self.figures: dict[str, list[Sample]] = defaultdict(list)
-
-    def next_look(self, stage: PlannedStage, plan: Plan) -> datetime | None:
-        """A look right away, then one every `plan.soak.every`, and one when the soak time ends."""
-        if self.started is None or self.looked_at is None:
-            return self.started
-        end = self.started + stage.soak
-        regular = self.looked_at + plan.soak.every
-        return end if self.looked_at < end < regular else regular
-
-    def due(self, now: datetime, stage: PlannedStage, plan: Plan) -> bool:
-        at = self.next_look(stage, plan)
-        return not self.looking and at is not None and now >= at
-
-    def over(self, now: datetime, stage: PlannedStage) -> bool:
-        return self.started is not None and now - self.started >= stage.soak
-
-    def take(self, event: Looked, now: datetime) -> None:
-        self.looking, self.looked_at = False, now
-        for name, value in event.figures.items():
-            self.figures[name].append(Sample(now, value))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.booted_machines import booted_machines
 from tests.e2e.machines import nats
 from upkeep.lab.machines import faults
-from upkeep.lab.machines.fleet import MachineFleet, remove_orphans
+from upkeep.lab.machines.fleet import MachineFleet
 
-PARENT = Path("/var/tmp/upkeep-test-machines")
 CLEAR = (
     "systemctl stop --quiet nats-agent 2>/dev/null || true; rm -rf /var/lib/upkeep /opt/nats-agent /var/lib/nats-agent"
 )
@@ -39,12 +38,7 @@ class Site:
 
 @pytest.fixture(scope="session")
 def machines() -> Iterator[MachineFleet]:
-    if os.geteuid() != 0:
-        pytest.skip("booting real systemd hosts needs root")
-    remove_orphans(PARENT)
-    name = f"e2e{os.getpid()}"
-    with MachineFleet(name, PARENT / name) as fleet:
-        fleet.up(10)
+    with booted_machines("e2e", 10) as fleet:
         yield fleet
 
 

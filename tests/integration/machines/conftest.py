@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.booted_machines import booted_machines
 from upkeep.lab.machines import faults
-from upkeep.lab.machines.fleet import MachineFleet, remove_orphans
-
-PARENT = Path("/var/tmp/upkeep-test-machines")
+from upkeep.lab.machines.fleet import MachineFleet
 
 
 @pytest.fixture(scope="session")
 def booted() -> Iterator[MachineFleet]:
-    if os.geteuid() != 0:
-        pytest.skip("booting real systemd hosts needs root")
-    remove_orphans(PARENT)
-    name = f"it{os.getpid()}"
-    with MachineFleet(name, PARENT / name) as fleet:
-        fleet.up(3)
+    with booted_machines("it", 3) as fleet:
         yield fleet
 
 

@@ -102,9 +102,9 @@ PLANTED: dict[str, Callable[[World], None]] = {
 
 @pytest.mark.parametrize("said", PLANTED)
 def test_the_witness_sees_what_is_planted(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from upkeep.domain.engine import _Soak
+    from upkeep.domain.soaking import Watch
 
-    monkeypatch.setattr(_Soak, "over", _Soak.over)
+    monkeypatch.setattr(Watch, "over", Watch.over)
     world = World(plan(), fleet(40))
     world.start("r")
     PLANTED[said](world)
