@@ -189,8 +189,11 @@ def test_ten_megabytes_pass_unchanged_in_both_directions(h1: paramiko.SSHClient)
 def test_a_command_ends_with_its_connection_and_a_detached_one_lives_on(lab: Lab) -> None:
     with connect(lab, "h1") as client:
         channel = client.get_transport().open_session()  # type: ignore[union-attr]
-        channel.exec_command("setsid sleep 61 >/dev/null 2>&1 </dev/null & echo $! $$; exec sleep 62")
-        detached, attached = (int(word) for word in channel.recv(100).split())
+        away = "echo detached $$; exec sleep 61 >/dev/null 2>&1 </dev/null"
+        channel.exec_command(f"setsid sh -c '{away}' & echo attached $$; exec sleep 62")
+        said = channel.makefile()
+        pids = dict(said.readline().split() for _ in range(2))
+    attached, detached = int(pids["attached"]), int(pids["detached"])
     eventually(lambda: attached not in marked(lab.spec.id), 5)
     assert detached in marked(lab.spec.id)
     os.kill(detached, signal.SIGKILL)

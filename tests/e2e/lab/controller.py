@@ -21,7 +21,7 @@ QUICK = (
     "soak.canary=1s",
     "soak.other=1s",
     "soak.every=1s",
-    "dead_man=40s",
+    "dead_man=5m",
     "healthy_deadline=20s",
 )
 

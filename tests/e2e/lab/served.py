@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -23,7 +24,7 @@ RESUMING = {"type": "SCHEDULED", "name": "Resuming"}
 def request_for(lab: Lab, **changes: str) -> dict[str, Any]:
     """The parameters of a quick run over the lab."""
     quick = {"healthy_time": "1s", "soak.canary": "1s", "soak.other": "1s", "soak.every": "1s", "down_budget_pct": "75"}
-    limits = {"dead_man": "40s", "healthy_deadline": "20s"}
+    limits = {"dead_man": "5m", "healthy_deadline": "20s"}
     return {"inventory": str(lab.inventory_path), "plan": str(lab.plan_path), "settings": quick | limits | changes}
 
 
@@ -42,26 +43,36 @@ class Served:
         """Start `maintenance` as the UI does; the flow run's id."""
         where = f"{self.api}/deployments/name/maintenance/manual"
         until(lambda: _reads(where))
-        deployment = httpx.get(where).json()["id"]
-        where = f"{self.api}/deployments/{deployment}/create_flow_run"
-        answer = httpx.post(where, json={"parameters": {"request": request}}, timeout=30)
-        assert answer.is_success, answer.text
-        return str(answer.json()["id"])
+        deployment = self.asked("GET", "deployments/name/maintenance/manual")["id"]
+        wanted = {"parameters": {"request": request}, "idempotency_key": str(uuid4())}
+        return str(self.asked("POST", f"deployments/{deployment}/create_flow_run", wanted)["id"])
+
+    def asked(self, method: str, path: str, body: object = None) -> Any:
+        """What the server answers; a server that is busy (503, its database is locked) is asked again, as a person would."""
+        answers: list[httpx.Response] = []
+
+        def answered() -> bool:
+            answers.append(httpx.request(method, f"{self.api}/{path}", json=body, timeout=30))
+            return answers[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
+
+        until(answered)
+        assert answers[-1].is_success, answers[-1].text
+        return answers[-1].json()
 
     def when(self, run: str, *states: str) -> dict[str, Any]:
         """The flow run once it is in one of these states."""
         found: dict[str, Any] = {}
 
         def reached() -> bool:
-            found.update(httpx.get(f"{self.api}/flow_runs/{run}", timeout=30).json())
+            found.update(self.asked("GET", f"flow_runs/{run}"))
             return found["state"]["type"] in states
 
         until(reached)
         return found
 
     def set_state(self, run: str, state: dict[str, Any]) -> None:
-        answer = httpx.post(f"{self.api}/flow_runs/{run}/set_state", json={"state": state, "force": False}, timeout=30)
-        assert answer.json()["status"] == "ACCEPT", answer.text
+        answer = self.asked("POST", f"flow_runs/{run}/set_state", {"state": state, "force": False})
+        assert answer["status"] == "ACCEPT", answer
 
     def run_of(self, flow_run: str) -> RunDetail:
         history = self.history

@@ -8,7 +8,6 @@ import socket
 import subprocess
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
 from tests.e2e.lab.controller import UPKEEP, Controller, outcomes, versions
@@ -49,7 +48,7 @@ def test_a_run_started_through_the_server_changes_the_fleet_and_leaves_its_artif
     code, report = served.controller.json("status", "last")
     assert (code, set(outcomes(report).values())) == (0, {"committed"})
     wanted = {"flow_runs": {"id": {"any_": [run]}}}
-    kinds = {artifact["type"] for artifact in httpx.post(f"{served.api}/artifacts/filter", json=wanted).json()}
+    kinds = {artifact["type"] for artifact in served.asked("POST", "artifacts/filter", wanted)}
     assert kinds == {"table", "progress", "markdown"}
 
 

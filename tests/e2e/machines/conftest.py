@@ -72,7 +72,7 @@ def site(old_agents: MachineFleet, releases: Path, tmp_path: Path) -> Site:
         "down_budget_pct": 60,
         "healthy_time": "2s",
         "healthy_deadline": "30s",
-        "dead_man": "60s",
+        "dead_man": "5m",
         "soak": {"canary": "2s", "other": "2s", "every": "1s"},
         "failures": {"unreachable": {"at_least": 4}, "environment": {"at_least": 4}},
     }
