@@ -8,6 +8,7 @@ from pathlib import Path
 
 PREFECT_ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLIENT_MAX_RETRIES": "3",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
@@ -20,7 +21,8 @@ PREFECT_ENVIRONMENT = {
     "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "100",
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
 }
-"""No telemetry, and the batch sizes that cut the server's cost per task run to a quarter (measured; docs/prefect.md)."""
+"""No telemetry; a call to a server that is gone ends after about 14 s, not a minute, while hosts are in work; and the batch sizes
+that cut the server's cost per task run to a quarter (measured; docs/prefect.md)."""
 
 QUIET = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",

@@ -22,8 +22,8 @@ from upkeep.lab.lab import Lab
 pytestmark = [pytest.mark.timeout(600)]
 
 
-def started(controller: Controller, lab: Lab) -> subprocess.Popen[str]:
-    settings = [part for text in QUICK for part in ("--set", text)]
+def started(controller: Controller, lab: Lab, *changes: str) -> subprocess.Popen[str]:
+    settings = [part for text in (*QUICK, *changes) for part in ("--set", text)]
     words = [UPKEEP, "run", "maintenance", *documents(lab), *settings, "--json"]
     environment = {**controller.environment(), "UPKEEP_LOG": "json"}
     return subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -42,7 +42,7 @@ def test_a_history_that_is_locked_for_long_ends_the_run_before_the_next_step_and
     lab: Lab, tmp_path: Path, prefect_server: dict[str, str]
 ) -> None:
     controller = Controller(tmp_path / "home", prefect_server)
-    with started(controller, lab) as run:
+    with started(controller, lab, "dead_man=40s") as run:
         read_until(run, "step.switch", "ok")
         with closing(sqlite3.connect(controller.home / "history.db", isolation_level=None)) as thief:
             thief.execute("BEGIN IMMEDIATE")
