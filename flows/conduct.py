@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -16,6 +16,7 @@ from tasks.keep_windows import WindowKeeper
 from tasks.look_at_stage import look_at_stage
 from tasks.roll_back_host import undo_host
 from tasks.session import RunSession
+from tasks.steady_clock import steady_now, wall_now
 from upkeep.domain.engine import Engine
 from upkeep.domain.orders import Change, Changed, Check, Checked, Event, Look, Order, StopAsked, Undo
 
@@ -24,14 +25,31 @@ STOP_ASKED_EVERY = timedelta(seconds=2)
 Answers = SimpleQueue[tuple[Order, "PrefectFuture[Any]"]]
 
 
-def engine_of(session: RunSession) -> Engine:
+def engine_of(session: RunSession, *, last_look: bool = True) -> Engine:
     """The engine of a run that begins, or of one that goes on."""
-    record, may_start = session.record, WindowKeeper(session.history, session.record).may_start
-    fleet_size = record.fleet_size
+    record, keeper = session.record, WindowKeeper(session.history, session.record)
+
+    def may_start(_steady: datetime) -> str:
+        return keeper.may_start(wall_now())
+
     if session.left is None or record.dry_run:
-        return Engine(record.plan, record.targets, fleet_size=fleet_size, dry_run=record.dry_run, may_start=may_start)
-    left = session.left
-    return Engine.resumed(record.plan, record.targets, left, now=_now(), fleet_size=fleet_size, may_start=may_start)
+        return Engine(
+            record.plan,
+            record.targets,
+            fleet_size=record.fleet_size,
+            dry_run=record.dry_run,
+            may_start=may_start,
+            last_look=last_look,
+        )
+    return Engine.resumed(
+        record.plan,
+        record.targets,
+        session.left,
+        now=steady_now(),
+        fleet_size=record.fleet_size,
+        may_start=may_start,
+        last_look=last_look,
+    )
 
 
 def conduct(session: RunSession, engine: Engine) -> None:
@@ -46,7 +64,7 @@ def conduct(session: RunSession, engine: Engine) -> None:
     stages = StageBook(session, engine)
     stages.note()
     while open_orders or not (engine.finished or suspended):
-        for order in [] if suspended else engine.orders(_now()):
+        for order in [] if suspended else engine.orders(steady_now()):
             stages.note()
             _hand_out(session, order, answers)
             open_orders += 1
@@ -56,7 +74,7 @@ def conduct(session: RunSession, engine: Engine) -> None:
                 suspended = event
                 continue
             _write_down(session, event)
-            engine.apply(event, _now())
+            engine.apply(event, steady_now())
         stages.note()
         _listen_for_stop(session, engine)
     if suspended:
@@ -81,7 +99,7 @@ def _wait(session: RunSession, answers: Answers, wake_at: datetime | None) -> li
     """The next answers, all that are there; none when it is time for new orders or to listen for a stop."""
     seconds = STOP_ASKED_EVERY.total_seconds()
     if wake_at is not None:
-        seconds = max(0.0, min(seconds, (wake_at - _now()).total_seconds()))
+        seconds = max(0.0, min(seconds, (wake_at - steady_now()).total_seconds()))
     got: list[Event | Pause] = []
     try:
         order, future = answers.get(timeout=seconds)
@@ -108,7 +126,7 @@ def _write_down(session: RunSession, event: Event) -> None:
 def _listen_for_stop(session: RunSession, engine: Engine) -> None:
     reason = session.cancelled or session.history.stop_requested(session.record.id)
     if engine.stop is None and reason:
-        engine.apply(StopAsked(reason), _now())
+        engine.apply(StopAsked(reason), steady_now())
 
 
 def _write_down_the_rest(session: RunSession, engine: Engine) -> None:
@@ -150,7 +168,3 @@ class StageBook:
             self._opened.add(name)
             hosts = next(stage.hosts for stage in self._engine.stage_plan.stages if stage.name == name)
             self._session.history.stage_opened(self._session.record.id, name, hosts)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.conduct import conduct, engine_of
-from flows.final_look import final_look
 from flows.opening import HOSTS_AT_ONCE, open_run, run_name, threads
 from tasks.report import close_and_report
 from upkeep.domain.record import RunReport, RunRequest
@@ -16,9 +15,10 @@ def maintenance(request: RunRequest) -> RunReport:
     """Take a fleet from one version of an agent to another, one stage after the other.
 
     Every target is checked before the first one is changed. Each host is then backed up, switched, watched and committed, or put
-    back by itself. Stages are watched before the next one starts, and every changed host is verified once more at the end.
+    back by itself. Stages are watched before the next one starts, and every changed host is verified once more at the end: one that is
+    not well any more goes back.
     """
     with open_run("maintenance", request) as session:
         engine = engine_of(session)
         conduct(session, engine)
-        return close_and_report(session, *final_look(session, engine))
+        return close_and_report(session, engine.outcome, engine.reason)

@@ -14,6 +14,6 @@ from upkeep.domain.record import RunReport, RunRequest
 def staged_upgrade(request: RunRequest) -> RunReport:
     """Change the targets stage by stage; hosts that turn bad are put back by themselves."""
     with open_run("staged_upgrade", request) as session:
-        engine = engine_of(session)
+        engine = engine_of(session, last_look=False)
         conduct(session, engine)
         return close_and_report(session, engine.outcome, engine.reason)

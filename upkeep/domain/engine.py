@@ -30,7 +30,16 @@ class Phase(StrEnum):
     CHANGING = "changing"
     SOAKING = "soaking"
     UNDOING = "undoing"
+    LAST_LOOK = "last look"
     FINISHED = "finished"
+
+
+class LastLook(StrEnum):
+    """How far the look at every changed host is that ends a run."""
+
+    NOT_YET = "not yet"
+    ORDERED = "ordered"
+    DONE = "done"
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,10 @@ MayStart = Callable[[datetime], str]
 """Why no new host may be started now; empty when one may."""
 
 
+LAST_LOOK = "last look"
+"""What stands for a stage in the look that ends a run."""
+
+
 def at_any_time(_now: datetime) -> str:
     """Nothing is against a new host."""
     return ""
@@ -82,6 +95,7 @@ class Engine:
         fleet_size: int | None = None,
         dry_run: bool = False,
         may_start: MayStart = at_any_time,
+        last_look: bool = True,
     ) -> None:
         self.plan = plan
         self.hosts = {host.name: host for host in hosts}
@@ -104,6 +118,7 @@ class Engine:
         self._begun: list[str] = []
         self._stage_index = 0
         self._soak = Watch()
+        self._last_look = LastLook.NOT_YET if last_look else LastLook.DONE
 
     @classmethod
     def resumed(
@@ -115,12 +130,13 @@ class Engine:
         now: datetime,
         fleet_size: int | None = None,
         may_start: MayStart = at_any_time,
+        last_look: bool = True,
     ) -> Engine:
         """A run that goes on after its controller died: the hosts in work then come first, whatever else stops.
 
         A stage that was being watched is watched anew for its whole soak time.
         """
-        engine = cls(plan, hosts, fleet_size=fleet_size, may_start=may_start)
+        engine = cls(plan, hosts, fleet_size=fleet_size, may_start=may_start, last_look=last_look)
         engine.stage_plan, engine.results, engine.stop = left.stage_plan, dict(left.results), left.stop
         engine.verdicts, engine._down = list(left.verdicts), set(left.down)
         engine._unchecked, engine._stage_index = set(), sum(v.decision is Decision.GO for v in left.verdicts)
@@ -172,6 +188,9 @@ class Engine:
         if self.phase is Phase.SOAKING and self.stage is not None and self._soak.due(now, self.stage, self.plan):
             self._soak.looking = True
             orders.append(Look(self.stage.name, self._committed(self.stage.hosts)))
+        if self.phase is Phase.LAST_LOOK and self._last_look is LastLook.NOT_YET:
+            self._last_look = LastLook.ORDERED
+            orders.append(Look(LAST_LOOK, self._committed(self.hosts)))
         return orders
 
     def _urgent(self) -> list[Order]:
@@ -212,10 +231,15 @@ class Engine:
             self._down.discard(event.host)
             self._stop_unless_within_limits()
             self._settle(now)
+        elif isinstance(event, Looked) and event.stage == LAST_LOOK:
+            self._take_last_look(event, now)
         elif isinstance(event, Looked):
             self._take_looked(event, now)
         elif isinstance(event, StopAsked):
-            self._halt(Stop(StopKind.ASKED, event.reason))
+            if self.phase is Phase.LAST_LOOK:
+                self._last_look = LastLook.DONE
+            else:
+                self._halt(Stop(StopKind.ASKED, event.reason))
             self._settle(now)
 
     def _take_checked(self, event: Checked) -> None:
@@ -286,8 +310,10 @@ class Engine:
         if self._in_work or self._undo or self.phase in {Phase.CHECKING, Phase.FINISHED}:
             return
         stage = self.stage
-        if self.phase is Phase.UNDOING or stage is None:
-            self._finish()
+        if self.phase is Phase.LAST_LOOK:
+            self._end_last_look()
+        elif self.phase is Phase.UNDOING or stage is None:
+            self._look_a_last_time()
         elif self.stop is not None:
             self._undo_committed(self.stop, stage)
         elif self.phase is Phase.CHANGING and not self._waiting:
@@ -300,12 +326,12 @@ class Engine:
         stage = self.stage
         if self.finished or stage is None or event.stage != stage.name:
             return
-        self._put_back_worse(event, stage)
+        self._put_back_worse(event)
         if self.phase is not Phase.SOAKING or self.stop is not None:
             return
         over = self._soak.over(now, stage)
         if over:
-            self._set_aside(event.silent)
+            self._set_aside(event.silent, "the end of its soak time")
         if self.stop is not None:
             self._settle(now)
             return
@@ -314,22 +340,53 @@ class Engine:
         if passed or judgement.decision in {Decision.HOLD, Decision.ROLL_BACK}:
             self._close_stage(stage, judgement)
 
-    def _put_back_worse(self, event: Looked, stage: PlannedStage) -> None:
+    def _take_last_look(self, event: Looked, now: datetime) -> None:
+        self._last_look = LastLook.DONE
+        if self.finished:
+            return
+        self._put_back_worse(event)
+        self._set_aside(event.silent, "the last look")
+        self._settle(now)
+
+    def _look_a_last_time(self) -> None:
+        """Every changed host is looked at once more before the run ends, unless a person wants it to end now."""
+        asked = self.stop is not None and self.stop.kind is StopKind.ASKED
+        if self._last_look is LastLook.NOT_YET and self._committed(self.hosts) and not asked:
+            self.phase = Phase.LAST_LOOK
+        else:
+            self._finish()
+
+    def _end_last_look(self) -> None:
+        if self._last_look is not LastLook.DONE:
+            return
+        if self.stop is not None:
+            self._undo_committed(self.stop, self.stage_plan.stages[-1] if self.stage is None else self.stage)
+        else:
+            self._finish()
+
+    @property
+    def _judged_stage(self) -> PlannedStage | None:
+        """The stage whose rules count: the one in work, after the last one the last."""
+        stages = self.stage_plan.stages
+        return self.stage or (stages[-1] if stages else None)
+
+    def _put_back_worse(self, event: Looked) -> None:
         """Hosts that got worse go back, whether or not the run was stopped while they were being looked at."""
         for host, findings in sorted(event.worse.items()):
             if findings and host not in self._in_work and self._committed([host]):
                 reason = f"got worse after the change: {findings[0].reason}"
+                stage = next(stage.name for stage in self.stage_plan.stages if host in stage.hosts)
                 self._undo = [undo for undo in self._undo if undo.host != host]
-                self._undo.append(Undo(host, stage.name, reason, FailureClass.REGRESS))
+                self._undo.append(Undo(host, stage, reason, FailureClass.REGRESS))
 
-    def _set_aside(self, silent: Iterable[str]) -> None:
-        """Committed hosts that cannot be asked when their soak time ends: nothing is known about them, so they do not count as good."""
+    def _set_aside(self, silent: Iterable[str], when: str) -> None:
+        """Committed hosts that cannot be asked when it counts: nothing is known about them, so they do not count as good."""
         for host in self._committed(silent):
             self.results[host] = self.results[host].model_copy(
                 update={
                     "outcome": HostOutcome.SET_ASIDE,
                     "failure_class": FailureClass.UNREACHABLE,
-                    "reason": "no contact at the end of its soak time; it was committed before",
+                    "reason": f"no contact at {when}; it was committed before",
                     "remedy": f"bring {host} back, then `upkeep retry`: it is left alone if it runs the new version",
                 },
             )
@@ -348,7 +405,7 @@ class Engine:
             self._stage_index += 1
             self._open_stage()
             if self.stage is None:
-                self._finish()
+                self._look_a_last_time()
             return
         then = judgement.trigger.then if judgement.trigger else "hold"
         if judgement.decision is Decision.HOLD or then == "hold":
@@ -359,7 +416,9 @@ class Engine:
             self._undo_committed(self.stop, stage)
 
     def _stop_unless_within_limits(self) -> None:
-        if self.stop is None and (stop := stop_for_failures(self.plan, self.results, len(self.hosts), self.stage)):
+        if self.stop is None and (
+            stop := stop_for_failures(self.plan, self.results, len(self.hosts), self._judged_stage)
+        ):
             self._halt(stop)
 
     def _halt(self, stop: Stop) -> None:
@@ -378,7 +437,7 @@ class Engine:
         already = {undo.host for undo in self._undo} | self._in_work
         self._undo += [Undo(name, stage.name, stop.reason) for name in self._committed(names) if name not in already]
         if not self._undo:
-            self._finish()
+            self._look_a_last_time()
 
     def _committed(self, names: Iterable[str]) -> tuple[str, ...]:
         return self._with(names, HostOutcome.COMMITTED)

@@ -76,6 +76,17 @@ def soak_look(transport: Transport, profile: AgentProfile, plan: Plan, *, become
     return ask(transport, wanted, become=become)
 
 
+def last_look(
+    transport: Transport, profile: AgentProfile, plan: Plan, *, expected_version: str, become: bool = True
+) -> list[Finding]:
+    """Everything that is asked after a change, once; the log is read from the agent's own start.
+
+    Raises:
+        HostError: the host could not be asked.
+    """
+    return ask(transport, _questions(profile, plan, since="start", expected_version=expected_version), become=become)
+
+
 def _questions(profile: AgentProfile, plan: Plan, *, since: str, expected_version: str = "") -> list[Question]:
     probes = profile.probes
     return [
@@ -90,4 +101,4 @@ def _questions(profile: AgentProfile, plan: Plan, *, since: str, expected_versio
     ]
 
 
-__all__ = ["STABLE", "baseline", "soak_look", "watch_healthy"]
+__all__ = ["STABLE", "baseline", "last_look", "soak_look", "watch_healthy"]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
-from upkeep.domain.engine import Engine, Interrupted, Phase
+from upkeep.domain.engine import LAST_LOOK, Engine, Interrupted, Phase
 from upkeep.domain.facts import HostFacts
 from upkeep.domain.failure import FailureClass
 from upkeep.domain.finding import Finding, Verdict
@@ -71,9 +71,10 @@ class World:
         if isinstance(order, Undo):
             return Changed(order.host, HostResult(outcome=HostOutcome.ROLLED_BACK, failure_class=order.failure_class))
         assert isinstance(order, Look)
-        worse = {h: (WORSE,) for h in order.hosts if self.behaviour.get(h) == "worse in soak"}
+        when = "at the end" if order.stage == LAST_LOOK else "in soak"
+        worse = {h: (WORSE,) for h in order.hosts if self.behaviour.get(h) == f"worse {when}"}
         figure = self.figures.pop(0) if self.figures else 0.0
-        silent = tuple(h for h in order.hosts if self.behaviour.get(h) == "silent in soak")
+        silent = tuple(h for h in order.hosts if self.behaviour.get(h) == f"silent {when}")
         return Looked(order.stage, worse, silent, {t.name: figure for t in self.engine.plan.triggers})
 
     def check(self, host: str) -> Checked:
@@ -294,6 +295,33 @@ def test_a_host_waiting_for_its_way_back_is_not_put_on_the_list_twice() -> None:
     assert sorted(order.host for order in world.log if isinstance(order, Undo)) == ["h001", "h002"]
 
 
+def test_a_host_that_is_not_well_at_the_last_look_goes_back_and_one_that_is_silent_does_not_count_as_good() -> None:
+    engine = World(Engine(plan(), fleet(40)), {"h007": "worse at the end", "h008": "silent at the end"}).run()
+    assert engine.outcome is RunOutcome.WITH_EXCEPTIONS
+    assert engine.results["h007"].outcome is HostOutcome.ROLLED_BACK
+    assert engine.results["h007"].failure_class is FailureClass.REGRESS
+    assert engine.results["h008"].outcome is HostOutcome.SET_ASIDE
+    assert "last look" in engine.results["h008"].reason
+    assert len(engine._committed(engine.hosts)) == 38
+
+
+def test_too_many_hosts_not_well_at_the_last_look_take_the_whole_change_back_where_the_plan_says_so() -> None:
+    behaviour = {f"h{n:03}": "worse at the end" for n in range(1, 9)}
+    engine = World(Engine(plan(on_stop="roll back all"), fleet(40)), behaviour).run()
+    assert engine.outcome is RunOutcome.ROLLED_BACK
+    assert {result.outcome for result in engine.results.values()} == {HostOutcome.ROLLED_BACK}
+    assert "3 of 40 finished hosts failed (regress)" in engine.reason
+
+
+def test_a_person_who_stops_a_run_does_not_wait_for_a_last_look() -> None:
+    engine = Engine(plan(), fleet(12))
+    world = World(engine)
+    while engine.phase is not Phase.SOAKING:
+        world.step()
+    engine.apply(StopAsked("enough"), world.now)
+    assert engine.finished
+
+
 def test_hosts_found_worse_while_the_run_is_being_stopped_go_back_as_well() -> None:
     engine = Engine(plan(stages=["100%"]), fleet(20))
     world = World(engine, {"h001": "worse in soak"})
@@ -490,6 +518,12 @@ def test_hosts_in_work_when_the_window_closes_are_finished_and_those_that_turn_b
     assert not engine.finished
     for name in begun[1:]:
         engine.apply(Changed(name, HostResult(outcome=HostOutcome.COMMITTED)), late)
+    assert engine.orders(late) == [Look(LAST_LOOK, tuple(sorted(begun)))]
+    engine.apply(Looked(LAST_LOOK, {begun[0]: (WORSE,)}), late)
+    (undo,) = engine.orders(late)
+    assert isinstance(undo, Undo)
+    assert (undo.host, undo.stage) == (begun[0], "100 %")
+    engine.apply(Changed(undo.host, HostResult(outcome=HostOutcome.ROLLED_BACK)), late)
     assert engine.finished
     assert len([r for r in engine.results.values() if r.outcome is HostOutcome.NOT_STARTED]) == 4
 
