@@ -10,10 +10,9 @@ from tasks.check_host import look
 from tasks.collect import result_of
 from tasks.deliver_release import deliver
 from tasks.lock_host import locked, order_of
-from tasks.roll_back_host import NO_CONTACT, put_back, wait_for_host
+from tasks.roll_back_host import NO_CONTACT, committed, guarded_until, put_back, wait_for_host
 from tasks.session import HostWork, Passed, RunSession
 from tasks.take_up_host import (
-    committed,
     finish_rollback,
     finished_steps,
     order_again,
@@ -92,7 +91,7 @@ def _switched(session: RunSession, work: HostWork, order: Order, stage: str, bef
             failure_class=failure_class,
             stage=stage,
             remedy=failed.remedy,
-            guarded=True,
+            guarded_until=guarded_until(order),
         )
 
 

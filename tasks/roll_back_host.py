@@ -53,13 +53,13 @@ def put_back(
     reason: str,
     failure_class: FailureClass | None,
     stage: str,
-    guarded: bool = False,
+    guarded_until: float | None = None,
     remedy: str = "",
 ) -> HostResult:
     """Restore binary and configuration (and data a one-way release changed), then verify as after an upgrade.
 
     A rollback that fails is an outcome of its own, with both causes: the host is quarantined. While the dead-man switch is armed
-    (`guarded`) a lost contact is no failure yet: the host is waited for.
+    (until `guarded_until`, monotonic seconds) a lost contact is no failure yet: the host is waited for.
     """
     name = work.host.name
     try:
@@ -78,8 +78,9 @@ def put_back(
                     remedy=bad[0].remedy,
                 )
     except StepFailed as error:
-        if guarded and isinstance(error.cause, NO_CONTACT):
-            return wait_for_host(session, work, order, error, stage=stage)
+        if guarded_until is not None and isinstance(error.cause, NO_CONTACT) and time.monotonic() < guarded_until:
+            lost = f"{reason}; contact was lost while it was put back ({error.cause})"
+            return _wait(session, work, order, lost, failure_class, stage=stage, until=guarded_until)
         return _quarantined(name, reason, error)
     return HostResult(
         outcome=HostOutcome.ROLLED_BACK,
@@ -91,13 +92,30 @@ def put_back(
     )
 
 
+def guarded_until(order: Order) -> float:
+    """When the dead-man switch of a host that was just switched must have acted (monotonic seconds)."""
+    return time.monotonic() + (order.dead_man + GUARD_MARGIN).total_seconds()
+
+
 def wait_for_host(session: RunSession, work: HostWork, order: Order, error: StepFailed, *, stage: str) -> HostResult:
     """Contact was lost after the switch: wait until the host answers or its dead-man switch must have acted, and ask what is true."""
-    deadline = time.monotonic() + (order.dead_man + GUARD_MARGIN).total_seconds()
     reason = session.cancelled or f"contact lost after the switch ({error.cause})"
     failure_class = None if session.cancelled else FailureClass.UNREACHABLE
+    return _wait(session, work, order, reason, failure_class, stage=stage, until=guarded_until(order))
+
+
+def _wait(
+    session: RunSession,
+    work: HostWork,
+    order: Order,
+    reason: str,
+    failure_class: FailureClass | None,
+    *,
+    stage: str,
+    until: float,
+) -> HostResult:
     with session.step(work.host.name, Step.WATCH, stage=stage) as step:
-        journal = _journal_when_back(work, deadline)
+        journal = _journal_when_back(work, until)
         step.body["journal"] = journal.state.value if journal else "no contact"
     if journal is None:
         return HostResult(
@@ -115,7 +133,14 @@ def wait_for_host(session: RunSession, work: HostWork, order: Order, error: Step
             reason=f"{reason}; the host went back by itself: {journal.reason}",
             remedy="find out why contact was lost, then: upkeep retry",
         )
-    return put_back(session, work, order, reason=reason, failure_class=failure_class, stage=stage)
+    if journal.state is JournalState.COMMITTED and not session.cancelled:
+        return committed(journal)
+    return put_back(session, work, order, reason=reason, failure_class=failure_class, stage=stage, guarded_until=until)
+
+
+def committed(journal: Journal) -> HostResult:
+    """The host had taken the commit before anybody here could write that down."""
+    return HostResult(outcome=HostOutcome.COMMITTED, from_version=journal.from_version, to_version=journal.to_version)
 
 
 def _restore(session: RunSession, work: HostWork, order: Order, reason: str) -> Journal:

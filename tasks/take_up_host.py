@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.lock_host import locked, order_of
 from tasks.roll_back_host import put_back
 from tasks.session import HostWork, RunSession
-from upkeep.domain.change import HostOutcome, HostResult, Journal, JournalState, Step
+from upkeep.domain.change import HostResult, Journal, JournalState, Step
 from upkeep.domain.facts import HostFacts
 from upkeep.domain.failure import FailureClass
 from upkeep.domain.record import Happening
@@ -59,8 +59,3 @@ def finish_rollback(session: RunSession, work: HostWork, journal: Journal, stage
     with locked(session, work, order_again(session, work.host.name, journal), stage=stage) as order:
         reason = journal.reason or "it was being put back when the run's controller died"
         return put_back(session, work, order, reason=reason, failure_class=FailureClass.VERIFY, stage=stage)
-
-
-def committed(journal: Journal) -> HostResult:
-    """The host was committed before its controller could write that down."""
-    return HostResult(outcome=HostOutcome.COMMITTED, from_version=journal.from_version, to_version=journal.to_version)
