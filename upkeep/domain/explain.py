@@ -104,6 +104,7 @@ def _stops(rule: StopRule, of: int, what: str) -> str:
 
 def _trigger(trigger: Trigger) -> str:
     side = f"above {trigger.above:g}" if trigger.above is not None else f"below {trigger.below:g}"
+    side += " a second" if trigger.counter else ""
     lasting = f" for {words(trigger.lasting)}" if trigger.lasting else ""
     return f"While hosts are watched: when '{trigger.name}' is {side}{lasting}, {trigger.then}; when its source is silent, hold."
 

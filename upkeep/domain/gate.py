@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 
 from upkeep.domain.document import words
 from upkeep.domain.plan import Soak, Trigger
@@ -54,6 +55,7 @@ def failure_rate_bound(clean: int, confidence: float = 0.95) -> float:
 def judge_trigger(trigger: Trigger, samples: Sequence[Sample], soak: Soak, *, over: bool) -> Judgement:
     """Judge one trigger's samples, oldest first; `over` says that the soak time has passed.
 
+    A counter is judged by its increase.
     A breach must last `trigger.lasting`; silence neither ends nor lengthens it. `soak.silent_limit` silent looks in a row hold.
     """
     silent = _trailing_silence(samples)
@@ -64,6 +66,7 @@ def judge_trigger(trigger: Trigger, samples: Sequence[Sample], soak: Soak, *, ov
             trigger,
         )
     known = [s for s in samples if s.figure is not None]
+    known = per_second(known) if trigger.counter else known
     lasted = _breach(trigger, known)
     if lasted is not None and lasted >= trigger.lasting:
         return Judgement(
@@ -80,6 +83,20 @@ def judge_trigger(trigger: Trigger, samples: Sequence[Sample], soak: Soak, *, ov
     if len(known) < soak.samples:
         return Judgement(Decision.HOLD, f"{trigger.name}: {len(known)} figures of {soak.samples} needed", trigger)
     return Judgement(Decision.GO, f"{trigger.name}: within its limit in {len(known)} figures", trigger)
+
+
+def per_second(counts: Sequence[Sample]) -> list[Sample]:
+    """A counter's increase per second between looks; one that is lower than before was reset and has counted from zero since.
+
+    Source: `rate()` of Prometheus treats a reset alike.
+    """
+    rates: list[Sample] = []
+    for before, now in pairwise(counts):
+        seconds = (now.at - before.at).total_seconds()
+        count, earlier = now.figure or 0.0, before.figure or 0.0
+        if seconds > 0:
+            rates.append(Sample(now.at, (count if count < earlier else count - earlier) / seconds))
+    return rates
 
 
 def judge_stage(

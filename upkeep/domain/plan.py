@@ -109,6 +109,10 @@ class Trigger(Document):
     source: MetricSource
     above: float | None = None
     below: float | None = None
+    counter: bool = Field(
+        default=False,
+        description="The figure only ever grows: judged is its increase per second from one look to the next",
+    )
     lasting: Duration = Field(timedelta(0), description="How long it must stay beyond the limit")
     then: Literal["hold", "roll back stage", "roll back all"] = "roll back stage"
 

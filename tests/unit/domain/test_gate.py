@@ -44,6 +44,24 @@ def test_a_trigger_fires_only_after_its_limit_was_passed_long_enough_and_holds_o
     assert judge_trigger(ERRORS, samples(*values), Soak(), over=over).decision is decision
 
 
+@pytest.mark.parametrize(
+    ("counts", "decision"),
+    [
+        ([1000, 1030, 1060, 1090], Decision.GO),
+        ([1000, 1900, 2800, 3700, 4600, 5500], Decision.ROLL_BACK),
+        ([90_000, 30, 60, 90], Decision.GO),
+        ([90_000, 900, 1800, 2700, 3600, 4500], Decision.ROLL_BACK),
+        ([0, 0, 0], Decision.HOLD),
+    ],
+    ids=["slow", "fast", "reset and slow", "reset and fast", "three counts are two figures"],
+)
+def test_a_counter_is_judged_by_its_increase_and_a_reset_is_no_decrease(
+    counts: list[float], decision: Decision
+) -> None:
+    counter = ERRORS.model_copy(update={"counter": True})
+    assert judge_trigger(counter, samples(*counts), Soak(), over=True).decision is decision
+
+
 @given(st.lists(st.one_of(st.none(), st.floats(allow_nan=True)), max_size=20))
 def test_without_enough_figures_no_gate_says_go_at_the_end_of_soak(values: list[float | None]) -> None:
     known = [v for v in values if v is not None and math.isfinite(v)]

@@ -46,8 +46,10 @@ def compared(profile: AgentProfile, before: Sequence[Finding], after: Sequence[F
 
 
 def _against(now: Finding, before: Finding | None, limit: Metric | None) -> Finding:
-    if limit is None or limit.worse_by_pct is None or before is None or not before.value or now.value is None:
+    if limit is None or limit.worse_by_pct is None or before is None or before.value is None or now.value is None:
         return now
+    if before.value == 0:
+        return _against_zero(now, now.value, limit)
     change_pct = 100 * (now.value - before.value) / before.value
     worse_pct = change_pct if limit.higher_is_worse else -change_pct
     if worse_pct <= limit.worse_by_pct:
@@ -58,6 +60,22 @@ def _against(now: Finding, before: Finding | None, limit: Metric | None) -> Find
             "verdict": Verdict.FAIL,
             "reason": bounded(f"{reason}: {worse_pct:.0f} % worse, at most {limit.worse_by_pct:g} % is accepted"),
             "remedy": "look what changed; the profile sets the limit",
+        },
+    )
+
+
+def _against_zero(now: Finding, value: float, limit: Metric) -> Finding:
+    """A share of nothing cannot be told: only a limit in numbers can say whether the figure is still good."""
+    worse = value > 0 if limit.higher_is_worse else value < 0
+    if limit.at_most is not None or not worse:
+        return now
+    return now.model_copy(
+        update={
+            "verdict": Verdict.UNKNOWN,
+            "reason": bounded(
+                f"{limit.id} went from 0 to {value:g} {now.unit}".strip() + "; a share of 0 cannot be told"
+            ),
+            "remedy": f"give at_most for {limit.id} in the profile: what is accepted where it was 0 before",
         },
     )
 

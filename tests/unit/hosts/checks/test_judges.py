@@ -165,6 +165,22 @@ def test_a_clock_a_day_off_is_seen(offset: int, verdict: str) -> None:
     assert verdicts(platform.clock(Needs(), NOW), str(int(NOW.timestamp()) + offset)) == {"host.clock.skew": verdict}
 
 
+def test_a_share_of_nothing_is_unknown_unless_a_limit_in_numbers_is_given() -> None:
+    limited = PROFILE.model_copy(
+        update={"metrics": tuple(m.model_copy(update={"at_most": None}) for m in PROFILE.metrics)}
+    )
+    key = f"metric.{PROFILE.metrics[0].id}"
+
+    def figure(value: float) -> Finding:
+        return Finding(check=key, verdict=Verdict.PASS, reason="read", value=value)
+
+    (unknown,) = metrics.compared(limited, [figure(0)], [figure(0.5)])
+    assert (unknown.verdict, unknown.blocks) == (Verdict.UNKNOWN, True)
+    assert "at_most" in unknown.remedy
+    assert metrics.compared(limited, [figure(0)], [figure(0)])[0].verdict is Verdict.PASS
+    assert metrics.compared(PROFILE, [figure(0)], [figure(0.5)])[0].verdict is Verdict.PASS
+
+
 def test_memory_and_load_are_compared_with_what_the_profile_needs() -> None:
     assert verdicts(platform.memory(Needs()), "MemAvailable: 1000 kB") == {"host.memory": "fail"}
     assert verdicts(platform.memory(Needs()), "MemAvailable: 900000 kB") == {"host.memory": "pass"}
