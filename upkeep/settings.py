@@ -41,6 +41,11 @@ class Settings(BaseModel):
         return self.home / "backups"
 
     @property
+    def backup_keys(self) -> Path:
+        """Keys that seal the backups."""
+        return self.home / "backup-keys"
+
+    @property
     def keys(self) -> Path:
         """Keys that sign the history's checkpoints."""
         return self.home / "keys"

@@ -19,6 +19,7 @@ from upkeep.hosts.ssh import SshTransport
 from upkeep.hosts.ssh_target import SshTarget, check_reach
 from upkeep.hosts.transport import Transport
 from upkeep.services.control_centre import ControlCentreClient
+from upkeep.services.sealing import BackupKeys
 from upkeep.settings import Settings
 
 
@@ -82,6 +83,11 @@ class Site:
     def profile_for(self, profile: AgentProfile, host: Host) -> AgentProfile:
         """The profile filled for one host."""
         return resolve(profile, host)
+
+    @functools.cached_property
+    def backup_keys(self) -> BackupKeys:
+        """What seals and opens this controller's backups."""
+        return BackupKeys(self.settings.backup_keys)
 
     def backups_of(self, run: str) -> Path:
         """Where a run's backups lie on this controller."""
