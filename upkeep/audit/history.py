@@ -81,6 +81,10 @@ class History(Queries):
         """Never write `secret`."""
         self._redaction.mask(secret)
 
+    def clean(self, plain: Any) -> Any:  # noqa: ANN401 - whatever JSON holds, in the same shape
+        """JSON data without anything that must not be written."""
+        return self._redaction.data(plain)
+
     def open_run(self, record: RunRecord) -> None:
         """A run begins."""
         self._actors[record.id] = record.actor

@@ -40,6 +40,11 @@ class Queries:
     def __init__(self, engine: Engine, url: str) -> None:
         self._engine, self._url = engine, url
 
+    @property
+    def database(self) -> tuple[Engine, str]:
+        """The engine and its address, for what is kept beside the history."""
+        return self._engine, self._url
+
     def runs(self, *, limit: int = 50, host: str = "", outcome: str = "") -> list[RunSummary]:
         """Runs, newest first."""
         wanted = select(RunRow).order_by(col(RunRow.started_at).desc(), col(RunRow.id).desc()).limit(limit)
