@@ -237,6 +237,19 @@ class History(Queries):
         """Somebody asks a run to start no more hosts."""
         self._append(run_id, "run.stop_requested", models.stop_requested(run_id, reason), reason=reason, actor=actor)
 
+    def change(
+        self,
+        action: str,
+        apply: models.Change,
+        *,
+        actor: Actor,
+        run_id: str = "",
+        reason: str = "",
+        body: Mapping[str, Any] | None = None,
+    ) -> Event:
+        """An event by `actor` together with what it changes in tables that others keep, in one transaction."""
+        return self._append(run_id, action, apply, reason=reason, body=body, actor=actor)
+
     def _append(
         self,
         run_id: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -186,6 +186,10 @@ class Queries:
         """Walk the whole chain."""
         with self.event_rows() as rows:
             return verify_chain(rows)
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """A session to read what others keep beside the events."""
+        return self._reading()
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:

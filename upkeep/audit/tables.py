@@ -196,3 +196,16 @@ class OutboxRow(SQLModel, table=True):
     held_until: str | None = None
     sent_at: str | None = None
     given_up_at: str | None = None
+
+
+class PersonRow(SQLModel, table=True):
+    """One person; a token whose hash is not here is nobody's."""
+
+    __tablename__ = "person"
+
+    name: str = Field(primary_key=True)
+    roles: str
+    logins: str
+    token_sha256: str = Field(unique=True)
+    added_at: str
+    revoked_at: str | None = None
