@@ -18,16 +18,22 @@ class Settings(BaseModel):
     database_url: str
     ssh_config: Path
     checkpoints: str
+    plans: tuple[Path, ...] = ()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """`UPKEEP_HOME` (default ~/.local/state/upkeep), `UPKEEP_DATABASE_URL` (default SQLite in that folder), `UPKEEP_CHECKPOINTS`."""
+        """`UPKEEP_HOME` (default ~/.local/state/upkeep), `UPKEEP_DATABASE_URL` (default SQLite in that folder), `UPKEEP_CHECKPOINTS`.
+
+        `UPKEEP_PLANS`: folders, separated by colons, whose plans start by themselves and whose templates are watched.
+        """
         home = Path(environ.get("UPKEEP_HOME") or Path.home() / ".local" / "state" / "upkeep").expanduser().absolute()
+        plans = environ.get("UPKEEP_PLANS") or str(home / "plans")
         return cls(
             home=home,
             database_url=environ.get("UPKEEP_DATABASE_URL") or f"sqlite:///{home / 'history.db'}",
             ssh_config=Path(environ.get("UPKEEP_SSH_CONFIG") or Path.home() / ".ssh" / "config"),
             checkpoints=environ.get("UPKEEP_CHECKPOINTS") or str(home / "checkpoints"),
+            plans=tuple(Path(part).expanduser().absolute() for part in plans.split(os.pathsep) if part),
         )
 
     @property
