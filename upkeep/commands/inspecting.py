@@ -18,9 +18,9 @@ from upkeep.commands.running import print_json
 from upkeep.console.report import show_report
 from upkeep.console.screen import coloured, screen
 from upkeep.domain.change import Journal
-from upkeep.domain.comparison import before_after
+from upkeep.domain.comparison import before_after, told_once
 from upkeep.domain.finding import Verdict
-from upkeep.domain.record import Actor, Happening
+from upkeep.domain.record import Actor, Happening, RunRecord
 from upkeep.errors import HostError
 from upkeep.process import lives
 from upkeep.project import put_on_path
@@ -80,13 +80,22 @@ def show_run(run_id: str, *, host: str, as_json: bool) -> None:
     show_report(console, report_of(detail))
     console.print(
         f"\nasked by {detail.actor} ({detail.source}), plan hash {detail.record.plan_hash[:16]}"
-        + (f", ticket {detail.ticket}" if detail.ticket else "")
+        + (f", ticket {detail.ticket}" if detail.ticket else ""),
+        markup=False,
     )
+    for line in _narrowed(detail.record):
+        console.print(line, markup=False)
     _show_stages(console, detail)
     _show_steps(console, detail, host)
     _show_findings(console, detail, host)
     if host:
         _show_before_after(console, detail, host)
+
+
+def _narrowed(record: RunRecord) -> list[str]:
+    """What the run was asked to do otherwise than its plan says."""
+    settings = " ".join(f"{key}={value}" for key, value in sorted(record.settings.items()))
+    return [f"with --set {settings}"] * bool(settings) + [f"only the hosts {record.hosts}"] * bool(record.hosts)
 
 
 def show_status(run_id: str, *, as_json: bool) -> int:
@@ -217,11 +226,12 @@ def _show_findings(console: Console, detail: RunDetail, host: str) -> None:
     names = [host] if host else sorted(detail.hosts)
     table = _table("host", "when", "finding", "verdict", "reason", "do")
     for name in names:
-        for row in site().history.findings_of(detail.id, name):
-            if host or row.finding.verdict is not Verdict.PASS:
-                finding = row.finding
+        rows = site().history.findings_of(detail.id, name)
+        for seen in told_once((row.phase, row.finding) for row in rows):
+            if host or seen.finding.verdict is not Verdict.PASS:
+                finding = seen.finding
                 table.add_row(
-                    name, row.phase, finding.key, finding.verdict.value, escape(finding.reason), escape(finding.remedy)
+                    name, seen.when, finding.key, finding.verdict.value, escape(finding.reason), escape(finding.remedy)
                 )
     if table.row_count:
         console.print(table)
