@@ -16,6 +16,7 @@ from time import monotonic
 from tasks.flow_runs import PrefectFlowRuns
 from tasks.open_windows import open_windows
 from tasks.reconcile_runs import reconcile_runs
+from tasks.watch_releases import watch_all
 from upkeep.errors import UpkeepError
 from upkeep.wiring import Site, site
 
@@ -39,7 +40,15 @@ def _open_windows(here: Site) -> Iterable[str]:
     return open_windows(here, PrefectFlowRuns(), datetime.now(UTC))
 
 
-DUTIES = (Duty("reconciliation", 20, _reconcile), Duty("window_opener", 10, _open_windows))
+def _watch_releases(here: Site) -> Iterable[str]:
+    return watch_all(here, datetime.now(UTC))
+
+
+DUTIES = (
+    Duty("reconciliation", 20, _reconcile),
+    Duty("window_opener", 10, _open_windows),
+    Duty("release_watch", 300, _watch_releases),
+)
 
 
 def look_after(duties: Iterable[Duty], ended: threading.Event) -> None:
@@ -62,7 +71,7 @@ def in_background() -> threading.Event:
 def _done(duty: Duty) -> None:
     try:
         for sentence in duty.do(site()):
-            log.warning("%s: %s", duty.name, sentence)
+            log.info("%s: %s", duty.name, sentence)
     except UpkeepError as error:
         log.warning("%s: %s", duty.name, error)
     except Exception:
