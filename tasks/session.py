@@ -89,6 +89,7 @@ class RunSession:
         self.history: History = site.history
         self.archives = tuple(archives)
         self.backups = site.backups_of(record.id)
+        self.backup_keys = site.backup_keys
         self.hosts = {host.name: host for host in record.targets}
         self.known = dict(known or {})
         self.left, self.resumed = left, resumed

@@ -24,10 +24,14 @@ app = typer.Typer(
 )
 plan_app = typer.Typer(help="Read, judge and compare plans.", no_args_is_help=True)
 history_app = typer.Typer(help="What was done, by whom, and what came of it.", no_args_is_help=True)
+backups_app = typer.Typer(help="What was saved of hosts, and the keys it is sealed with.", no_args_is_help=True)
 lab_app = typer.Typer(help="A fleet on this machine to try things on, without root.", no_args_is_help=True)
 app.add_typer(plan_app, name="plan")
 app.add_typer(history_app, name="history")
 app.add_typer(lab_app, name="lab")
+app.add_typer(backups_app, name="backups")
+people_app = typer.Typer(help="Who may view, start, approve and administer.", no_args_is_help=True)
+app.add_typer(people_app, name="people")
 
 Inventory = Annotated[
     str, typer.Option("-i", "--inventory", help="Inventory file (YAML, or JSON as ansible-inventory --list prints it)")
@@ -359,6 +363,45 @@ def history_rotate_key(*, reason: Reason = "") -> None:
     evidence.rotate_key(reason)
 
 
+@backups_app.command("list")
+def backups_list(run_id: RunId = "last", *, as_json: Json = False) -> None:
+    """A run's backups on this controller."""
+    from upkeep.commands import backups  # noqa: PLC0415
+
+    backups.show(run_id, as_json=as_json)
+
+
+@backups_app.command("open")
+def backups_open(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id, a unique beginning of one, or 'last'")],
+    host: Annotated[str, typer.Argument(metavar="HOST")],
+    *,
+    out: Annotated[Path | None, typer.Option(help="File; default HOST-RUN.tar.gz here")] = None,
+) -> None:
+    """One host's backup as the tar.gz it is, to look into or to restore by hand."""
+    from upkeep.commands import backups  # noqa: PLC0415
+
+    backups.write_opened(run_id, host, out)
+
+
+@backups_app.command("rotate-key")
+def backups_rotate_key(*, reason: Reason = "") -> None:
+    """Seal backups with a new key from here on; the old ones still open what they sealed."""
+    from upkeep.commands import backups  # noqa: PLC0415
+
+    backups.rotate_key(reason)
+
+
+@backups_app.command("retire-key")
+def backups_retire_key(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Key id")], *, reason: Reason = ""
+) -> None:
+    """Put an old key away: what it sealed cannot be opened until it is put back."""
+    from upkeep.commands import backups  # noqa: PLC0415
+
+    backups.retire_key(key, reason)
+
+
 @lab_app.command("up")
 def lab_up(
     *,
@@ -404,6 +447,41 @@ def lab_break(
     from upkeep.commands import demonstrating  # noqa: PLC0415
 
     demonstrating.lab_break(host, fault, folder)
+
+
+@people_app.command("add")
+def people_add(
+    name: Annotated[str, typer.Argument(help="The name under which the person asks for runs: the login name")],
+    *,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="viewer, operator, approver, admin, on-call, 'tech lead' or sre; repeatable"),
+    ] = None,
+    login: Annotated[list[str] | None, typer.Option(help="A further login name of the same person; repeatable")] = None,
+    reason: Reason = "",
+) -> None:
+    """Let a person in, or give a known one a new token and other roles. Prints the token, this once, on standard output."""
+    from upkeep.commands import people  # noqa: PLC0415
+
+    people.add_person(name, role or [], login or [], reason)
+
+
+@people_app.command("list")
+def people_list(*, as_json: Json = False) -> None:
+    """Everybody who may or might sign in, with roles."""
+    from upkeep.commands import people  # noqa: PLC0415
+
+    people.list_people(as_json=as_json)
+
+
+@people_app.command("revoke")
+def people_revoke(
+    name: Annotated[str, typer.Argument(help="Whose token opens nothing any more")], *, reason: Reason = ""
+) -> None:
+    """Take a person's token away, at once."""
+    from upkeep.commands import people  # noqa: PLC0415
+
+    people.revoke_person(name, reason)
 
 
 def main() -> None:

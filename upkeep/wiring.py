@@ -10,6 +10,7 @@ from pathlib import Path
 from upkeep.audit.checkpoints import Checkpoints
 from upkeep.audit.copies import Copies
 from upkeep.audit.history import History
+from upkeep.audit.outbox import Outbox
 from upkeep.audit.signing import KeyFolder
 from upkeep.documents import resolve
 from upkeep.domain.inventory import Host
@@ -19,6 +20,7 @@ from upkeep.hosts.ssh import SshTransport
 from upkeep.hosts.ssh_target import SshTarget, check_reach
 from upkeep.hosts.transport import Transport
 from upkeep.services.control_centre import ControlCentreClient
+from upkeep.services.sealing import BackupKeys
 from upkeep.settings import Settings
 
 
@@ -38,6 +40,11 @@ class Site:
     def checkpoints(self) -> Checkpoints:
         """The history's checkpoints."""
         return self._sealed[1]
+
+    @functools.cached_property
+    def outbox(self) -> Outbox:
+        """What is to be sent to other systems, kept beside the history."""
+        return Outbox(self.history)
 
     @functools.cached_property
     def _sealed(self) -> tuple[History, Checkpoints]:
@@ -82,6 +89,11 @@ class Site:
     def profile_for(self, profile: AgentProfile, host: Host) -> AgentProfile:
         """The profile filled for one host."""
         return resolve(profile, host)
+
+    @functools.cached_property
+    def backup_keys(self) -> BackupKeys:
+        """What seals and opens this controller's backups."""
+        return BackupKeys(self.settings.backup_keys)
 
     def backups_of(self, run: str) -> Path:
         """Where a run's backups lie on this controller."""

@@ -15,10 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col
 
 from upkeep.audit import models
+from upkeep.audit.browsing import Browsing
 from upkeep.audit.checkpoints import Checkpoints
 from upkeep.audit.copies import Copies
 from upkeep.audit.database import open_database, trouble, writing
-from upkeep.audit.queries import Queries
 from upkeep.audit.redaction import Redaction
 from upkeep.audit.rotation import ROTATED
 from upkeep.audit.signing import KeyFolder
@@ -44,7 +44,7 @@ class StepRecord:
     body: dict[str, Any] = field(default_factory=dict)
 
 
-class History(Queries):
+class History(Browsing):
     """Writes and reads the history. Every method raises AuditError when the database cannot be used; safe for many threads."""
 
     def __init__(self, engine: Engine, url: str) -> None:
@@ -81,6 +81,10 @@ class History(Queries):
         """Never write `secret`."""
         self._redaction.mask(secret)
 
+    def clean(self, plain: Any) -> Any:  # noqa: ANN401 - whatever JSON holds, in the same shape
+        """JSON data without anything that must not be written."""
+        return self._redaction.data(plain)
+
     def open_run(self, record: RunRecord) -> None:
         """A run begins."""
         self._actors[record.id] = record.actor
@@ -115,9 +119,12 @@ class History(Queries):
         stage: str = "",
         reason: str = "",
         body: Mapping[str, Any] | None = None,
+        actor: Actor | None = None,
     ) -> Event:
-        """Anything else worth keeping."""
-        return self._append(run_id, action, models.nothing, host=host, stage=stage, reason=reason, body=body)
+        """Anything else worth keeping; without `actor` it is whoever the run belongs to."""
+        return self._append(
+            run_id, action, models.nothing, host=host, stage=stage, reason=reason, body=body, actor=actor
+        )
 
     @contextlib.contextmanager
     def step(self, run_id: str, host: str, step: Step, *, stage: str = "") -> Iterator[StepRecord]:
@@ -232,6 +239,19 @@ class History(Queries):
     def request_stop(self, run_id: str, actor: Actor, reason: str) -> None:
         """Somebody asks a run to start no more hosts."""
         self._append(run_id, "run.stop_requested", models.stop_requested(run_id, reason), reason=reason, actor=actor)
+
+    def change(
+        self,
+        action: str,
+        apply: models.Change,
+        *,
+        actor: Actor,
+        run_id: str = "",
+        reason: str = "",
+        body: Mapping[str, Any] | None = None,
+    ) -> Event:
+        """An event by `actor` together with what it changes in tables that others keep, in one transaction."""
+        return self._append(run_id, action, apply, reason=reason, body=body, actor=actor)
 
     def _append(
         self,

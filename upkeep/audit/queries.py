@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,6 +48,11 @@ class Queries:
 
     def __init__(self, engine: Engine, url: str) -> None:
         self._engine, self._url = engine, url
+
+    @property
+    def database(self) -> tuple[Engine, str]:
+        """The engine and its address, for what is kept beside the history."""
+        return self._engine, self._url
 
     def runs(self, *, limit: int = 50, host: str = "", outcome: str = "") -> list[RunSummary]:
         """Runs, newest first."""
@@ -189,9 +194,9 @@ class Queries:
         if upto is not None:
             wanted = wanted.where(EventRow.seq <= upto)
         if since is not None:
-            wanted = wanted.where(EventRow.at >= _as_written(since))
+            wanted = wanted.where(EventRow.at >= as_written(since))
         if until is not None:
-            wanted = wanted.where(EventRow.at < _as_written(until))
+            wanted = wanted.where(EventRow.at < as_written(until))
         with self._reading() as session:
             yield iter(session.exec(wanted.execution_options(yield_per=1000)))
 
@@ -199,6 +204,10 @@ class Queries:
         """Walk the whole chain."""
         with self.event_rows() as rows:
             return verify_chain(rows)
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """A session to read what others keep beside the events."""
+        return self._reading()
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:
@@ -232,6 +241,6 @@ class Queries:
         )
 
 
-def _as_written(moment: datetime) -> str:
+def as_written(moment: datetime) -> str:
     """A moment as events hold it, so that texts compare as times do."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
