@@ -12,6 +12,7 @@ from prefect.deployments.runner import EntrypointType
 from flows.backup import backup
 from flows.maintenance import maintenance
 from flows.pre_update_check import pre_update_check
+from flows.prestage import prestage
 from flows.rollback import rollback
 from flows.staged_upgrade import staged_upgrade
 from flows.verification import verification
@@ -21,7 +22,7 @@ from upkeep.wiring import site
 
 log = logging.getLogger(__name__)
 
-RUNBOOKS = (maintenance, pre_update_check, backup, staged_upgrade, verification, rollback)
+RUNBOOKS = (maintenance, pre_update_check, backup, staged_upgrade, verification, rollback, prestage)
 
 
 RECONCILED_EVERY_SECONDS = 20

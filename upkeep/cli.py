@@ -65,7 +65,9 @@ def _options(
 
 @app.command()
 def run(
-    runbook: Annotated[str, typer.Argument(help="maintenance, pre_update_check, backup, staged_upgrade, verification")],
+    runbook: Annotated[
+        str, typer.Argument(help="maintenance, pre_update_check, backup, prestage, staged_upgrade, verification")
+    ],
     *,
     inventory: Inventory = "",
     plan: PlanFile = "",

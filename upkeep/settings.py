@@ -22,6 +22,7 @@ class Settings(BaseModel):
     inventories: Path
     proxy_header: str = ""
     trusted_proxies: str = ""
+    relay: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -29,6 +30,8 @@ class Settings(BaseModel):
 
         What the forms offer lies in `UPKEEP_PLANS` and `UPKEEP_INVENTORIES` (default: plans, inventories in UPKEEP_HOME); who signed in
         at the site's own proxy comes in the header `UPKEEP_PROXY_HEADER` from the addresses `UPKEEP_TRUSTED_PROXIES`, and no others.
+
+        `UPKEEP_RELAY` is the ADDRESS[:PORT] of this controller from which hosts may pull archives.
         """
         home = Path(environ.get("UPKEEP_HOME") or Path.home() / ".local" / "state" / "upkeep").expanduser().absolute()
         return cls(
@@ -40,6 +43,7 @@ class Settings(BaseModel):
             inventories=Path(environ.get("UPKEEP_INVENTORIES") or home / "inventories").expanduser().absolute(),
             proxy_header=environ.get("UPKEEP_PROXY_HEADER", ""),
             trusted_proxies=environ.get("UPKEEP_TRUSTED_PROXIES", ""),
+            relay=environ.get("UPKEEP_RELAY", ""),
         )
 
     @property
