@@ -66,7 +66,10 @@ def _options(
 @app.command()
 def run(
     runbook: Annotated[
-        str, typer.Argument(help="maintenance, pre_update_check, backup, staged_upgrade, verification, release_watch")
+        str,
+        typer.Argument(
+            help="maintenance, pre_update_check, backup, prestage, staged_upgrade, verification, release_watch"
+        ),
     ],
     *,
     inventory: Inventory = "",
