@@ -22,6 +22,7 @@ class Settings(BaseModel):
     inventories: Path
     proxy_header: str = ""
     trusted_proxies: str = ""
+    url: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -29,6 +30,7 @@ class Settings(BaseModel):
 
         What the forms offer lies in `UPKEEP_PLANS` and `UPKEEP_INVENTORIES` (default: plans, inventories in UPKEEP_HOME); who signed in
         at the site's own proxy comes in the header `UPKEEP_PROXY_HEADER` from the addresses `UPKEEP_TRUSTED_PROXIES`, and no others.
+        `UPKEEP_URL` is the address of the web pages as people reach it; without it messages hold no links.
         """
         home = Path(environ.get("UPKEEP_HOME") or Path.home() / ".local" / "state" / "upkeep").expanduser().absolute()
         return cls(
@@ -40,6 +42,7 @@ class Settings(BaseModel):
             inventories=Path(environ.get("UPKEEP_INVENTORIES") or home / "inventories").expanduser().absolute(),
             proxy_header=environ.get("UPKEEP_PROXY_HEADER", ""),
             trusted_proxies=environ.get("UPKEEP_TRUSTED_PROXIES", ""),
+            url=environ.get("UPKEEP_URL", "").rstrip("/"),
         )
 
     @property
