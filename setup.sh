@@ -54,7 +54,8 @@ machines() {
 	fi
 	missing=''
 	for pair in systemd-nspawn:systemd-container mmdebstrap:mmdebstrap ip:iproute2 nft:nftables mkfs.ext4:e2fsprogs \
-		ssh:openssh-client sshd:openssh-server flock:util-linux zstd:zstd sudo:sudo strace:strace curl:curl openssl:openssl ps:procps; do
+		ssh:openssh-client sshd:openssh-server flock:util-linux zstd:zstd sudo:sudo strace:strace curl:curl openssl:openssl ps:procps \
+		chromium:chromium; do
 		command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair#*:}"
 	done
 	[ -z "$missing" ] && return

@@ -1,0 +1,70 @@
+"""The web application as a whole (issue 5: 1; issue 6: 5)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from fastapi import APIRouter
+from fastapi.testclient import TestClient
+
+import upkeep.webhook
+from upkeep.settings import Settings
+from upkeep.webhook.app import OPENAPI, create_app
+from upkeep.wiring import Site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(Settings.from_environment({"UPKEEP_HOME": str(tmp_path)}), {})
+    yield made
+    made.history.close()
+
+
+def test_it_says_that_it_is_well_only_while_its_history_can_be_read(site: Site) -> None:
+    client = TestClient(create_app(site), raise_server_exceptions=False)
+    assert client.get("/healthz").json()["status"] == "ok"
+    site.history._engine.dispose()
+    Path(site.settings.database_url.removeprefix("sqlite:///")).write_bytes(b"not a database" * 100)
+    assert client.get("/healthz").status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/nothing-here", OPENAPI])
+def test_every_answer_forbids_scripts_frames_and_guessing(site: Site, path: str) -> None:
+    headers = TestClient(create_app(site)).get(path).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+    assert headers["cache-control"] == "no-store"
+
+
+def test_a_module_of_the_room_that_has_a_router_is_part_of_the_application(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "bells.py").write_text("")
+    bells = ModuleType("upkeep.webhook.bells")
+
+    def router(asked: Site) -> APIRouter:
+        routes = APIRouter()
+        routes.add_api_route("/bells", lambda: str(asked.settings.home))
+        return routes
+
+    bells.router = router  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "upkeep.webhook.bells", bells)
+    monkeypatch.setattr(upkeep.webhook, "__path__", [*upkeep.webhook.__path__, str(tmp_path)])
+    client = TestClient(create_app(site))
+    assert client.get("/bells").json() == str(site.settings.home)
+    assert "/bells" in client.get(OPENAPI).json()["paths"]
+
+
+def test_pages_and_health_are_not_in_the_openapi_document_and_no_page_of_docs_loads_scripts_from_elsewhere(
+    site: Site,
+) -> None:
+    client = TestClient(create_app(site))
+    assert "/healthz" not in client.get(OPENAPI).json()["paths"]
+    assert client.get("/docs").status_code == 404

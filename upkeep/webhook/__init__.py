@@ -1,0 +1,1 @@
+"""The web application: tickets in, approvals, and the history to read."""
