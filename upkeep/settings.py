@@ -18,16 +18,28 @@ class Settings(BaseModel):
     database_url: str
     ssh_config: Path
     checkpoints: str
+    plans: Path
+    inventories: Path
+    proxy_header: str = ""
+    trusted_proxies: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """`UPKEEP_HOME` (default ~/.local/state/upkeep), `UPKEEP_DATABASE_URL` (default SQLite in that folder), `UPKEEP_CHECKPOINTS`."""
+        """`UPKEEP_HOME` (default ~/.local/state/upkeep), `UPKEEP_DATABASE_URL` (default SQLite in that folder), `UPKEEP_CHECKPOINTS`.
+
+        What the forms offer lies in `UPKEEP_PLANS` and `UPKEEP_INVENTORIES` (default: plans, inventories in UPKEEP_HOME); who signed in
+        at the site's own proxy comes in the header `UPKEEP_PROXY_HEADER` from the addresses `UPKEEP_TRUSTED_PROXIES`, and no others.
+        """
         home = Path(environ.get("UPKEEP_HOME") or Path.home() / ".local" / "state" / "upkeep").expanduser().absolute()
         return cls(
             home=home,
             database_url=environ.get("UPKEEP_DATABASE_URL") or f"sqlite:///{home / 'history.db'}",
             ssh_config=Path(environ.get("UPKEEP_SSH_CONFIG") or Path.home() / ".ssh" / "config"),
             checkpoints=environ.get("UPKEEP_CHECKPOINTS") or str(home / "checkpoints"),
+            plans=Path(environ.get("UPKEEP_PLANS") or home / "plans").expanduser().absolute(),
+            inventories=Path(environ.get("UPKEEP_INVENTORIES") or home / "inventories").expanduser().absolute(),
+            proxy_header=environ.get("UPKEEP_PROXY_HEADER", ""),
+            trusted_proxies=environ.get("UPKEEP_TRUSTED_PROXIES", ""),
         )
 
     @property

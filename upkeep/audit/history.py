@@ -15,10 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col
 
 from upkeep.audit import models
+from upkeep.audit.browsing import Browsing
 from upkeep.audit.checkpoints import Checkpoints
 from upkeep.audit.copies import Copies
 from upkeep.audit.database import open_database, trouble, writing
-from upkeep.audit.queries import Queries
 from upkeep.audit.redaction import Redaction
 from upkeep.audit.rotation import ROTATED
 from upkeep.audit.signing import KeyFolder
@@ -44,7 +44,7 @@ class StepRecord:
     body: dict[str, Any] = field(default_factory=dict)
 
 
-class History(Queries):
+class History(Browsing):
     """Writes and reads the history. Every method raises AuditError when the database cannot be used; safe for many threads."""
 
     def __init__(self, engine: Engine, url: str) -> None:

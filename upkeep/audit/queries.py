@@ -171,9 +171,9 @@ class Queries:
         if upto is not None:
             wanted = wanted.where(EventRow.seq <= upto)
         if since is not None:
-            wanted = wanted.where(EventRow.at >= _as_written(since))
+            wanted = wanted.where(EventRow.at >= as_written(since))
         if until is not None:
-            wanted = wanted.where(EventRow.at < _as_written(until))
+            wanted = wanted.where(EventRow.at < as_written(until))
         with self._reading() as session:
             yield iter(session.exec(wanted.execution_options(yield_per=1000)))
 
@@ -214,6 +214,6 @@ class Queries:
         )
 
 
-def _as_written(moment: datetime) -> str:
+def as_written(moment: datetime) -> str:
     """A moment as events hold it, so that texts compare as times do."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from http import HTTPStatus
+from types import ModuleType
 
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import JSONResponse
+from fastapi.exception_handlers import http_exception_handler
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 import upkeep.webhook
 from upkeep import __version__
 from upkeep.errors import AuditError
+from upkeep.webhook.rendering import page
 from upkeep.webhook.security_headers import SecurityHeaders
 from upkeep.wiring import Site
 
@@ -23,12 +28,21 @@ def create_app(site: Site) -> FastAPI:
     app = FastAPI(title="Upkeep", version=__version__, openapi_url=OPENAPI, docs_url=None, redoc_url=None)
     app.add_middleware(SecurityHeaders)
     app.include_router(_health(site))
-    for module in pkgutil.iter_modules(upkeep.webhook.__path__):
-        make = getattr(importlib.import_module(f"{upkeep.webhook.__name__}.{module.name}"), "router", None)
-        if callable(make):
-            app.include_router(make(site))
+    app.state.navigation = []
+    for name in sorted(module.name for module in pkgutil.iter_modules(upkeep.webhook.__path__)):
+        if name != "__main__":
+            _take_up(app, importlib.import_module(f"{upkeep.webhook.__name__}.{name}"), site)
     app.add_exception_handler(AuditError, _history_unreadable)
+    app.add_exception_handler(HTTPException, _refused)
     return app
+
+
+def _take_up(app: FastAPI, module: ModuleType, site: Site) -> None:
+    """Its routes, and its place in the navigation if it names one: `NAVIGATION = ("/address", "Name")`."""
+    if callable(make := getattr(module, "router", None)):
+        app.include_router(make(site))
+    if entry := getattr(module, "NAVIGATION", None):
+        app.state.navigation.append(entry)
 
 
 def _health(site: Site) -> APIRouter:
@@ -37,11 +51,27 @@ def _health(site: Site) -> APIRouter:
     @routes.get("/healthz", include_in_schema=False)
     def healthz() -> dict[str, str]:
         """Answers while the application runs and its history can be read."""
-        site.history.runs(limit=1)
+        site.history.last_seq()
         return {"status": "ok", "version": __version__}
 
     return routes
 
 
-def _history_unreadable(_request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": f"the history cannot be used now: {error}"}, status_code=503)
+def _history_unreadable(request: Request, error: Exception) -> Response:
+    detail = f"the history cannot be used now: {error}"
+    if _is_read_by_a_person(request):
+        return page(request, "problem.html.j2", status=503, title="Not now", detail=detail)
+    return JSONResponse({"detail": detail}, status_code=503)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    if error.headers or not _is_read_by_a_person(request):
+        return await http_exception_handler(request, error)
+    title = HTTPStatus(error.status_code).phrase
+    return page(request, "problem.html.j2", status=error.status_code, title=title, detail=error.detail)
+
+
+def _is_read_by_a_person(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -12,16 +11,8 @@ from fastapi import APIRouter
 from fastapi.testclient import TestClient
 
 import upkeep.webhook
-from upkeep.settings import Settings
 from upkeep.webhook.app import OPENAPI, create_app
 from upkeep.wiring import Site
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(Settings.from_environment({"UPKEEP_HOME": str(tmp_path)}), {})
-    yield made
-    made.history.close()
 
 
 def test_it_says_that_it_is_well_only_while_its_history_can_be_read(site: Site) -> None:

@@ -1,0 +1,100 @@
+"""How far a run is: its stages, planned and begun, and its steps over all hosts."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from upkeep.audit.browsing import Browsing
+from upkeep.audit.reading import StageDetail
+from upkeep.domain.change import HostOutcome, Step
+from upkeep.domain.explain import explain
+from upkeep.domain.record import RunRecord
+from upkeep.domain.stages import PlannedStage
+
+KEPT_RECORDS = 32
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What does not change any more once a run's stages are planned."""
+
+    record: RunRecord
+    sentences: tuple[str, ...]
+    planned: tuple[PlannedStage, ...]
+
+
+@dataclass(frozen=True)
+class StageProgress:
+    """One stage; `began` is None while it waits for its turn."""
+
+    name: str
+    hosts: int
+    outcomes: dict[str, int]
+    began: StageDetail | None = None
+
+    @property
+    def state(self) -> str:
+        """In a word: waiting, running, or its verdict."""
+        if self.began is None:
+            return "waiting"
+        return self.began.verdict or "running"
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """All of it; `outcomes` counts every target, also those nobody has touched yet."""
+
+    targets: int
+    outcomes: dict[str, int]
+    stages: tuple[StageProgress, ...]
+    steps: dict[Step, dict[str, int]]
+
+    @property
+    def done(self) -> int:
+        """Hosts with an outcome."""
+        return sum(number for outcome, number in self.outcomes.items() if outcome not in {"open", "waiting"})
+
+
+def frozen(history: Browsing, run_id: str) -> Frozen:
+    """A run's record and plan; read once per run and kept, since neither changes."""
+    known = _kept(history, run_id)
+    if known.planned:
+        return known
+    _kept.cache_clear()  # it was not planned yet when it was read
+    return _kept(history, run_id)
+
+
+@functools.lru_cache(maxsize=KEPT_RECORDS)
+def _kept(history: Browsing, run_id: str) -> Frozen:
+    record = RunRecord.model_validate_json(history.record_text(run_id))
+    plan = history.stage_plan(run_id)
+    if plan is None:
+        return Frozen(record, (), ())
+    size = record.fleet_size or len(record.targets)
+    return Frozen(record, tuple(explain(record.plan, plan, release=record.release, fleet_size=size)), plan.stages)
+
+
+def progress(history: Browsing, run_id: str, story: Frozen) -> RunProgress:
+    """How far the run is now, by three queries."""
+    by_stage = history.outcomes_of(run_id)
+    began = {stage.name: stage for stage in history.stages_of(run_id)}
+    sizes = {stage.name: len(stage.hosts) for stage in story.planned}
+    sizes |= {name: len(stage.hosts) for name, stage in began.items()}
+    stages = [StageProgress(name, size, by_stage.get(name, {}), began.get(name)) for name, size in sizes.items()]
+    outcomes = _totals(by_stage, len(story.record.targets))
+    counts = history.step_counts(run_id)
+    steps = {step: counts[step.value] for step in Step if step.value in counts}
+    return RunProgress(len(story.record.targets), outcomes, tuple(stages), steps)
+
+
+def _totals(by_stage: dict[str, dict[str, int]], targets: int) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for outcomes in by_stage.values():
+        for outcome, number in outcomes.items():
+            totals[outcome] = totals.get(outcome, 0) + number
+    waiting = targets - sum(totals.values())
+    if waiting > 0:
+        totals["waiting"] = waiting
+    order = [outcome.value for outcome in HostOutcome]
+    return dict(sorted(totals.items(), key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order)))
