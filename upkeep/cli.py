@@ -28,6 +28,8 @@ lab_app = typer.Typer(help="A fleet on this machine to try things on, without ro
 app.add_typer(plan_app, name="plan")
 app.add_typer(history_app, name="history")
 app.add_typer(lab_app, name="lab")
+people_app = typer.Typer(help="Who may view, start, approve and administer.", no_args_is_help=True)
+app.add_typer(people_app, name="people")
 
 Inventory = Annotated[
     str, typer.Option("-i", "--inventory", help="Inventory file (YAML, or JSON as ansible-inventory --list prints it)")
@@ -402,6 +404,41 @@ def lab_break(
     from upkeep.commands import demonstrating  # noqa: PLC0415
 
     demonstrating.lab_break(host, fault, folder)
+
+
+@people_app.command("add")
+def people_add(
+    name: Annotated[str, typer.Argument(help="The name under which the person asks for runs: the login name")],
+    *,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="viewer, operator, approver, admin, on-call, 'tech lead' or sre; repeatable"),
+    ] = None,
+    login: Annotated[list[str] | None, typer.Option(help="A further login name of the same person; repeatable")] = None,
+    reason: Reason = "",
+) -> None:
+    """Let a person in, or give a known one a new token and other roles. Prints the token, this once, on standard output."""
+    from upkeep.commands import people  # noqa: PLC0415
+
+    people.add_person(name, role or [], login or [], reason)
+
+
+@people_app.command("list")
+def people_list(*, as_json: Json = False) -> None:
+    """Everybody who may or might sign in, with roles."""
+    from upkeep.commands import people  # noqa: PLC0415
+
+    people.list_people(as_json=as_json)
+
+
+@people_app.command("revoke")
+def people_revoke(
+    name: Annotated[str, typer.Argument(help="Whose token opens nothing any more")], *, reason: Reason = ""
+) -> None:
+    """Take a person's token away, at once."""
+    from upkeep.commands import people  # noqa: PLC0415
+
+    people.revoke_person(name, reason)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from upkeep.audit.checkpoints import Checkpoints
 from upkeep.audit.copies import Copies
 from upkeep.audit.history import History
+from upkeep.audit.outbox import Outbox
 from upkeep.audit.signing import KeyFolder
 from upkeep.documents import resolve
 from upkeep.domain.inventory import Host
@@ -38,6 +39,11 @@ class Site:
     def checkpoints(self) -> Checkpoints:
         """The history's checkpoints."""
         return self._sealed[1]
+
+    @functools.cached_property
+    def outbox(self) -> Outbox:
+        """What is to be sent to other systems, kept beside the history."""
+        return Outbox(self.history)
 
     @functools.cached_property
     def _sealed(self) -> tuple[History, Checkpoints]:

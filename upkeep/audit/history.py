@@ -81,6 +81,10 @@ class History(Browsing):
         """Never write `secret`."""
         self._redaction.mask(secret)
 
+    def clean(self, plain: Any) -> Any:  # noqa: ANN401 - whatever JSON holds, in the same shape
+        """JSON data without anything that must not be written."""
+        return self._redaction.data(plain)
+
     def open_run(self, record: RunRecord) -> None:
         """A run begins."""
         self._actors[record.id] = record.actor
@@ -232,6 +236,19 @@ class History(Browsing):
     def request_stop(self, run_id: str, actor: Actor, reason: str) -> None:
         """Somebody asks a run to start no more hosts."""
         self._append(run_id, "run.stop_requested", models.stop_requested(run_id, reason), reason=reason, actor=actor)
+
+    def change(
+        self,
+        action: str,
+        apply: models.Change,
+        *,
+        actor: Actor,
+        run_id: str = "",
+        reason: str = "",
+        body: Mapping[str, Any] | None = None,
+    ) -> Event:
+        """An event by `actor` together with what it changes in tables that others keep, in one transaction."""
+        return self._append(run_id, action, apply, reason=reason, body=body, actor=actor)
 
     def _append(
         self,

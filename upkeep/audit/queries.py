@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,6 +39,11 @@ class Queries:
 
     def __init__(self, engine: Engine, url: str) -> None:
         self._engine, self._url = engine, url
+
+    @property
+    def database(self) -> tuple[Engine, str]:
+        """The engine and its address, for what is kept beside the history."""
+        return self._engine, self._url
 
     def runs(self, *, limit: int = 50, host: str = "", outcome: str = "") -> list[RunSummary]:
         """Runs, newest first."""
@@ -181,6 +186,10 @@ class Queries:
         """Walk the whole chain."""
         with self.event_rows() as rows:
             return verify_chain(rows)
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """A session to read what others keep beside the events."""
+        return self._reading()
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:

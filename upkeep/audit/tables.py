@@ -154,3 +154,58 @@ class CheckpointRow(SQLModel, table=True):
     prev_sig: str = Field(unique=True)
     sig: str = Field(unique=True)
     exported_to: str = ""
+
+
+class DeliveryRow(SQLModel, table=True):
+    """One webhook a ticket system sent: a hint to look at the ticket. `delivery` tells it from its repetitions."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (UniqueConstraint("source", "delivery"), Index("ix_delivery_due", "state", "next_at"))
+
+    id: int | None = Field(default=None, primary_key=True)
+    source: str
+    delivery: str
+    ticket: str = Field(index=True)
+    body_sha256: str
+    received_at: str
+    state: str
+    reason: str = ""
+    plan_hash: str = ""
+    flow_run_id: str = ""
+    next_at: str
+    attempts: int = 0
+    held_until: str | None = None
+    judged_at: str | None = None
+
+
+class OutboxRow(SQLModel, table=True):
+    """One thing to send to another system; `key` is what it must not be sent twice for."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (Index("ix_outbox_due", "sent_at", "next_at"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    kind: str
+    key: str = Field(unique=True)
+    target: str
+    body: str
+    put_at: str
+    next_at: str
+    last_error: str = ""
+    attempts: int = 0
+    held_until: str | None = None
+    sent_at: str | None = None
+    given_up_at: str | None = None
+
+
+class PersonRow(SQLModel, table=True):
+    """One person; a token whose hash is not here is nobody's."""
+
+    __tablename__ = "person"
+
+    name: str = Field(primary_key=True)
+    roles: str
+    logins: str
+    token_sha256: str = Field(unique=True)
+    added_at: str
+    revoked_at: str | None = None
