@@ -14,7 +14,8 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.board import Board
-from tasks.keep_windows import refuse_missed_start, refuse_outside_window
+from tasks.keep_windows import refuse_outside_window
+from tasks.missed_starts import as_planned
 from tasks.prepare_run import open_session, prepare
 from tasks.resume_run import resume_session, run_to_resume
 from tasks.session import RunSession
@@ -64,10 +65,10 @@ def _session(runbook: str, request: RunRequest, *, with_archives: bool) -> RunSe
     left = run_to_resume(site(), request, flow_run_id)
     if left is not None:
         return resume_session(site(), left, request, flow_run_id)
-    refuse_missed_start(site(), runbook, request, flow_run.scheduled_start_time)
-    prepared = prepare(site(), runbook, request, with_archives=with_archives, flow_run_id=flow_run_id)
-    refuse_outside_window(site(), prepared.record, request)
-    return open_session(site(), prepared)
+    with as_planned(site(), runbook, request, flow_run.scheduled_start_time):
+        prepared = prepare(site(), runbook, request, with_archives=with_archives, flow_run_id=flow_run_id)
+        refuse_outside_window(site(), prepared.record, request)
+        return open_session(site(), prepared)
 
 
 @contextmanager

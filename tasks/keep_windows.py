@@ -15,8 +15,6 @@ from upkeep.wiring import Site
 BOUND = frozenset({"maintenance", "staged_upgrade"})
 """Runbooks that windows and freezes bind. A rollback is not: the way back must not wait for a calendar (ADR 9)."""
 
-MISSABLE = BOUND | {"rollback"}
-LATE = timedelta(seconds=60)
 _MEASURED_EVERY = timedelta(minutes=5)
 
 
@@ -69,32 +67,3 @@ def refuse_outside_window(site: Site, record: RunRecord, request: RunRequest, no
     why = WindowKeeper(site.history, record).may_start(now or datetime.now(UTC))
     if why:
         raise Refused(why, remedy="wait for the window; upkeep windows PLAN shows when it opens")
-
-
-def refuse_missed_start(
-    site: Site, runbook: str, request: RunRequest, planned: datetime | None, now: datetime | None = None
-) -> None:
-    """A scheduled run that could not begin in time is written down and never fired late.
-
-    Raises:
-        Refused: it is more than a minute after the planned start.
-    """
-    if request.source != "schedule" or runbook not in MISSABLE or request.dry_run or planned is None:
-        return
-    late = (now or datetime.now(UTC)) - planned
-    if late <= LATE:
-        return
-    planned = planned.astimezone(UTC)
-    reason = (
-        f"{runbook} was planned for {planned:%Y-%m-%d %H:%M:%S} UTC and could have begun {int(late.total_seconds())} s later; "
-        f"a start more than {int(LATE.total_seconds())} s late is missed, not made up for"
-    )
-    run_id = request.run_id or f"{planned:%Y%m%d-%H%M%S}-missed"
-    body = {
-        "runbook": runbook,
-        "plan": request.plan,
-        "planned": planned.isoformat(),
-        "late_seconds": late.total_seconds(),
-    }
-    site.history.record(run_id, "run.missed", reason=reason, body=body)
-    raise Refused(reason, remedy="let the schedule start the next one, or start it by hand while the window is open")

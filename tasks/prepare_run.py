@@ -16,9 +16,9 @@ from upkeep.documents import load_inventory, load_plan, load_profile, profile_pa
 from upkeep.domain.change import HostOutcome
 from upkeep.domain.document import words
 from upkeep.domain.inventory import Host
-from upkeep.domain.plan import Plan, fingerprint
+from upkeep.domain.plan import Plan
 from upkeep.domain.profile import AgentProfile, Trust
-from upkeep.domain.record import Actor, RunRecord, RunRequest
+from upkeep.domain.record import Actor, RunRecord, RunRequest, subject_hash
 from upkeep.domain.release import Artifact
 from upkeep.domain.selector import Selector
 from upkeep.domain.stages import Candidate, plan_stages
@@ -240,11 +240,11 @@ def _record(runbook: str, request: RunRequest, subject: _Subject, trusted: Trust
         ticket=request.ticket,
         dry_run=request.dry_run,
         of_run=subject.earlier.record.id if subject.earlier else "",
+        settings=subject.earlier.record.settings if subject.earlier else request.settings,
+        hosts=request.hosts or (subject.earlier.record.hosts if subject.earlier else ""),
         plan=subject.plan,
         plan_dir=str(subject.plan_dir),
-        plan_hash=fingerprint(
-            subject.plan, subject.profile, trusted.release, [h.model_dump(mode="json") for h in subject.hosts]
-        ),
+        plan_hash=subject_hash(subject.plan, subject.profile, trusted.release, subject.hosts),
         profile=subject.profile,
         release=trusted.release,
         key_ids=tuple(trusted.key_ids),

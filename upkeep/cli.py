@@ -63,7 +63,9 @@ def _options(
 
 @app.command()
 def run(
-    runbook: Annotated[str, typer.Argument(help="maintenance, pre_update_check, backup, staged_upgrade, verification")],
+    runbook: Annotated[
+        str, typer.Argument(help="maintenance, pre_update_check, backup, staged_upgrade, verification, release_watch")
+    ],
     *,
     inventory: Inventory = "",
     plan: PlanFile = "",

@@ -18,8 +18,8 @@ class Settings(BaseModel):
     database_url: str
     ssh_config: Path
     checkpoints: str
-    plans: Path
-    inventories: Path
+    plans: tuple[Path, ...] = ()
+    inventories: tuple[Path, ...] = ()
     proxy_header: str = ""
     trusted_proxies: str = ""
 
@@ -27,17 +27,19 @@ class Settings(BaseModel):
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         """`UPKEEP_HOME` (default ~/.local/state/upkeep), `UPKEEP_DATABASE_URL` (default SQLite in that folder), `UPKEEP_CHECKPOINTS`.
 
-        What the forms offer lies in `UPKEEP_PLANS` and `UPKEEP_INVENTORIES` (default: plans, inventories in UPKEEP_HOME); who signed in
-        at the site's own proxy comes in the header `UPKEEP_PROXY_HEADER` from the addresses `UPKEEP_TRUSTED_PROXIES`, and no others.
+        `UPKEEP_PLANS`: folders, separated by colons, whose plans start by themselves, whose templates are watched, and which the forms offer;
+        `UPKEEP_INVENTORIES`: folders whose inventories the forms offer. Who signed in at the site's own proxy comes in the header
+        `UPKEEP_PROXY_HEADER` from the addresses `UPKEEP_TRUSTED_PROXIES`, and from no others.
         """
         home = Path(environ.get("UPKEEP_HOME") or Path.home() / ".local" / "state" / "upkeep").expanduser().absolute()
+        plans = environ.get("UPKEEP_PLANS") or str(home / "plans")
         return cls(
             home=home,
             database_url=environ.get("UPKEEP_DATABASE_URL") or f"sqlite:///{home / 'history.db'}",
             ssh_config=Path(environ.get("UPKEEP_SSH_CONFIG") or Path.home() / ".ssh" / "config"),
             checkpoints=environ.get("UPKEEP_CHECKPOINTS") or str(home / "checkpoints"),
-            plans=Path(environ.get("UPKEEP_PLANS") or home / "plans").expanduser().absolute(),
-            inventories=Path(environ.get("UPKEEP_INVENTORIES") or home / "inventories").expanduser().absolute(),
+            plans=_folders(plans),
+            inventories=_folders(environ.get("UPKEEP_INVENTORIES") or str(home / "inventories")),
             proxy_header=environ.get("UPKEEP_PROXY_HEADER", ""),
             trusted_proxies=environ.get("UPKEEP_TRUSTED_PROXIES", ""),
         )
@@ -61,3 +63,7 @@ class Settings(BaseModel):
     def lab(self) -> Path:
         """The lab's hosts."""
         return self.home / "lab"
+
+
+def _folders(text: str) -> tuple[Path, ...]:
+    return tuple(Path(part).expanduser().absolute() for part in text.split(os.pathsep) if part)

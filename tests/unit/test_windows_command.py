@@ -6,10 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from tasks.missed_starts import note_missed
+from tests.unit.audit.conftest import run_record
+from upkeep.audit.history import History
+from upkeep.domain.record import RunRequest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "deployments" / "examples"
 PLAN = str(EXAMPLES / "plan-in-windows.yaml")
@@ -65,3 +70,35 @@ def test_a_plan_without_window_says_so_and_an_unreadable_calendar_is_closed(upke
     gone = upkeep("windows", PLAN, "--set", "freezes=gone.ics")
     assert gone.returncode == 0
     assert "Closed now: a calendar cannot be read, which counts as closed: gone.ics" in gone.stdout
+
+
+def test_missed_starts_are_listed_among_the_runs_with_reason_and_next_start(tmp_path: Path, upkeep) -> None:
+    history = History.open(f"sqlite:///{tmp_path / 'history.db'}")
+    history.open_run(run_record("20261120-200000-aaaa", started_at=datetime(2026, 11, 20, 20, tzinfo=UTC)))
+    history.open_run(run_record("20261120-220000-bbbb", started_at=datetime(2026, 11, 20, 22, tzinfo=UTC)))
+    planned = datetime(2026, 11, 20, 21, tzinfo=UTC)
+    request = RunRequest(plan=PLAN, source="schedule", run_id="20261120-210000-cccc")
+    note_missed(history, request, "maintenance", planned, "no worker took the flow run")
+    history.close()
+    listed = json.loads(upkeep("history", "list", "--json").stdout)
+    assert [entry["id"][-4:] for entry in listed] == ["bbbb", "cccc", "aaaa"]
+    assert (listed[1]["outcome"], listed[1]["planned"]) == ("missed", "2026-11-20T21:00:00Z")
+    assert " 22:00 CE" in listed[1]["next"]
+    shown = upkeep("history", "list").stdout
+    assert "missed" in shown
+    assert "no worker took the flow run; next start: " in shown
+    assert len(json.loads(upkeep("history", "list", "--json", "--limit", "1").stdout)) == 1
+
+
+def test_a_plan_with_a_schedule_says_whether_it_starts_by_itself(tmp_path: Path, upkeep) -> None:
+    plans = tmp_path / "plans"
+    plans.mkdir()
+    text = Path(PLAN).read_text().replace("targets:", "schedule: maintenance\ntargets:").split("freezes:")[0]
+    for folder in (plans, tmp_path):
+        (folder / "nights.yaml").write_text(text)
+    assert (
+        "Starts maintenance by itself whenever its window opens."
+        in upkeep("windows", str(plans / "nights.yaml")).stdout
+    )
+    elsewhere = upkeep("windows", str(tmp_path / "nights.yaml")).stdout
+    assert f"does not start by itself where it is: put it into {plans}" in elsewhere

@@ -16,7 +16,15 @@ from sqlmodel import Session, col, select
 from upkeep.audit.chain import ChainState, verify_chain
 from upkeep.audit.checkpoint import Checkpoint
 from upkeep.audit.database import trouble
-from upkeep.audit.reading import BackupDetail, FindingDetail, RunDetail, RunSummary, StepDetail, StepTimes
+from upkeep.audit.reading import (
+    BackupDetail,
+    FindingDetail,
+    MissedStart,
+    RunDetail,
+    RunSummary,
+    StepDetail,
+    StepTimes,
+)
 from upkeep.audit.tables import (
     BackupRow,
     CheckpointRow,
@@ -31,6 +39,7 @@ from upkeep.audit.tables import (
 from upkeep.domain.change import Step
 from upkeep.domain.finding import Finding
 from upkeep.domain.record import Event
+from upkeep.domain.starting import MISSED
 from upkeep.errors import BadInput
 
 
@@ -105,6 +114,15 @@ class Queries:
         with self._reading() as session:
             rows = session.exec(select(EventRow).where(EventRow.run == run_id).order_by(col(EventRow.seq))).all()
             return [Event.model_validate_json(row.body) for row in rows]
+
+    def missed_starts(self, *, limit: int = 50) -> list[MissedStart]:
+        """Starts that were planned and did not happen, newest first."""
+        with self._reading() as session:
+            named = (
+                select(EventRow.run).where(col(EventRow.run).startswith(MISSED)).distinct()
+            )  # the index alone is read
+            newest = sorted(session.exec(named), reverse=True)[:limit]
+        return [MissedStart.of(self.events(name)[0]) for name in newest]
 
     def steps(self, run_id: str, host: str = "") -> list[StepDetail]:
         """Every try of every step, in the order they began."""

@@ -13,7 +13,7 @@ from upkeep.audit.tables import HostRow, RunRow, StageRow, StepRow
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome, Step
 from upkeep.domain.failure import FailureClass
 from upkeep.domain.finding import Finding
-from upkeep.domain.record import Happening, RunRecord
+from upkeep.domain.record import Event, Happening, RunRecord
 
 
 class HostDetail(BaseModel):
@@ -88,6 +88,23 @@ class RunSummary(BaseModel):
         """Read from rows."""
         counts = Counter(host.outcome or "open" for host in hosts)
         return cls.model_validate(row.model_dump() | {"host_outcomes": dict(counts)})
+
+
+class MissedStart(BaseModel):
+    """A start that was planned and did not happen; `next` says in words when the plan's window opens next."""
+
+    id: str
+    runbook: str
+    plan: str
+    planned: datetime
+    next: str = ""
+    reason: str
+    at: datetime
+
+    @classmethod
+    def of(cls, event: Event) -> MissedStart:
+        """Read from its event."""
+        return cls.model_validate(event.body | {"id": event.run, "reason": event.reason, "at": event.at})
 
 
 class RunDetail(BaseModel):

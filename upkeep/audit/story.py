@@ -79,7 +79,7 @@ class HostStory:
     def figures(self) -> list[BeforeAfter]:
         """Before the change and after it; of a figure that was read again and again, the last."""
         phases = [[one.finding for one in self.findings if one.phase == phase] for phase in ("baseline", "verify")]
-        return list({row.figure: row for row in before_after(*phases)}.values())
+        return before_after(*phases)
 
     @property
     def objections(self) -> list[Noted]:

@@ -6,48 +6,64 @@ import getpass
 import json
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from upkeep.audit.reading import RunDetail
+from upkeep.audit.reading import MissedStart, RunDetail, RunSummary
 from upkeep.commands.running import print_json
 from upkeep.console.report import show_report
 from upkeep.console.screen import coloured, screen
 from upkeep.domain.change import Journal
-from upkeep.domain.comparison import before_after
+from upkeep.domain.comparison import before_after, told_once
 from upkeep.domain.finding import Verdict
-from upkeep.domain.record import Actor, Happening
+from upkeep.domain.record import Actor, Happening, RunRecord
 from upkeep.errors import HostError
 from upkeep.process import lives
 from upkeep.project import put_on_path
 from upkeep.wiring import site
 
+Listed = TypeVar("Listed")
+
 
 def list_runs(*, limit: int, host: str, as_json: bool) -> None:
-    """Runs, newest first."""
+    """Runs, newest first, and among them the starts that were missed."""
     runs = site().history.runs(limit=limit, host=host)
+    missed = [] if host else site().history.missed_starts(limit=limit)
     if as_json:
-        sys.stdout.write(json.dumps([run.model_dump(mode="json") for run in runs], indent=2) + "\n")
+        listed = [(run.started_at, run.model_dump(mode="json")) for run in runs]
+        listed += [(start.planned, start.model_dump(mode="json") | {"outcome": "missed"}) for start in missed]
+        sys.stdout.write(json.dumps([entry for _, entry in _newest(listed, limit)], indent=2) + "\n")
         return
+    rows = [(run.started_at, _run_cells(run)) for run in runs] + [
+        (start.planned, _missed_cells(start)) for start in missed
+    ]
     table = _table("run", "runbook", "plan", "started", "took", "outcome", "hosts", "by", "why")
-    for run in runs:
-        took = f"{(run.ended_at - run.started_at).total_seconds():.0f} s" if run.ended_at else "running"
-        outcome = coloured(run.outcome.value) if run.outcome else "running"
-        hosts = ", ".join(f"{number} {kind}" for kind, number in sorted(run.host_outcomes.items()))
-        table.add_row(
-            run.id,
-            run.runbook,
-            run.plan,
-            f"{run.started_at:%Y-%m-%d %H:%M:%S}",
-            took,
-            outcome,
-            hosts,
-            run.actor,
-            escape(run.reason),
-        )
-    screen().print(table if runs else "no runs yet")
+    for _, cells in _newest(rows, limit):
+        table.add_row(*cells)
+    screen().print(table if rows else "no runs yet")
+
+
+def _newest(rows: list[tuple[datetime, Listed]], limit: int) -> list[tuple[datetime, Listed]]:
+    return sorted(rows, key=lambda row: row[0], reverse=True)[:limit]
+
+
+def _run_cells(run: RunSummary) -> tuple[str, ...]:
+    took = f"{(run.ended_at - run.started_at).total_seconds():.0f} s" if run.ended_at else "running"
+    outcome = coloured(run.outcome.value) if run.outcome else "running"
+    hosts = ", ".join(f"{number} {kind}" for kind, number in sorted(run.host_outcomes.items()))
+    started = f"{run.started_at:%Y-%m-%d %H:%M:%S}"
+    return (run.id, run.runbook, run.plan, started, took, outcome, hosts, run.actor, escape(run.reason))
+
+
+def _missed_cells(start: MissedStart) -> tuple[str, ...]:
+    following = f"; next start: {start.next}" if start.next else ""
+    planned, plan = f"{start.planned:%Y-%m-%d %H:%M:%S}", Path(start.plan).name.removesuffix(".yaml")
+    why = escape(start.reason + following)
+    return (start.id, start.runbook, plan, planned, "", "[yellow]missed[/yellow]", "", "schedule", why)
 
 
 def show_run(run_id: str, *, host: str, as_json: bool) -> None:
@@ -64,13 +80,22 @@ def show_run(run_id: str, *, host: str, as_json: bool) -> None:
     show_report(console, report_of(detail))
     console.print(
         f"\nasked by {detail.actor} ({detail.source}), plan hash {detail.record.plan_hash[:16]}"
-        + (f", ticket {detail.ticket}" if detail.ticket else "")
+        + (f", ticket {detail.ticket}" if detail.ticket else ""),
+        markup=False,
     )
+    for line in _narrowed(detail.record):
+        console.print(line, markup=False)
     _show_stages(console, detail)
     _show_steps(console, detail, host)
     _show_findings(console, detail, host)
     if host:
         _show_before_after(console, detail, host)
+
+
+def _narrowed(record: RunRecord) -> list[str]:
+    """What the run was asked to do otherwise than its plan says."""
+    settings = " ".join(f"{key}={value}" for key, value in sorted(record.settings.items()))
+    return [f"with --set {settings}"] * bool(settings) + [f"only the hosts {record.hosts}"] * bool(record.hosts)
 
 
 def show_status(run_id: str, *, as_json: bool) -> int:
@@ -201,11 +226,12 @@ def _show_findings(console: Console, detail: RunDetail, host: str) -> None:
     names = [host] if host else sorted(detail.hosts)
     table = _table("host", "when", "finding", "verdict", "reason", "do")
     for name in names:
-        for row in site().history.findings_of(detail.id, name):
-            if host or row.finding.verdict is not Verdict.PASS:
-                finding = row.finding
+        rows = site().history.findings_of(detail.id, name)
+        for seen in told_once((row.phase, row.finding) for row in rows):
+            if host or seen.finding.verdict is not Verdict.PASS:
+                finding = seen.finding
                 table.add_row(
-                    name, row.phase, finding.key, finding.verdict.value, escape(finding.reason), escape(finding.remedy)
+                    name, seen.when, finding.key, finding.verdict.value, escape(finding.reason), escape(finding.remedy)
                 )
     if table.row_count:
         console.print(table)

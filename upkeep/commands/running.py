@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from upkeep.commands.watching import watch
 from upkeep.console.live import LiveRun
 from upkeep.console.log import EventLog
 from upkeep.console.report import show_report
@@ -24,6 +25,8 @@ from upkeep.errors import BadInput, Refused, ServiceError, UpkeepError, shorten
 from upkeep.project import prefect_settings, put_on_path
 
 RUNBOOKS = ("maintenance", "pre_update_check", "backup", "staged_upgrade", "verification", "rollback")
+WATCHES = ("release_watch",)
+"""They change no host and open no run."""
 
 
 def run_runbook(runbook: str, request: RunRequest, *, as_json: bool = False, yes: bool = True) -> int:
@@ -32,6 +35,8 @@ def run_runbook(runbook: str, request: RunRequest, *, as_json: bool = False, yes
     Raises:
         UpkeepError: before anything was touched.
     """
+    if runbook in WATCHES:
+        return watch(request, as_json=as_json)
     report = execute(runbook, request, as_json=as_json, yes=yes)
     if as_json:
         print_json(report)
@@ -77,7 +82,7 @@ def runbook_of(run_id: str) -> str:
 def execute(runbook: str, request: RunRequest, *, as_json: bool = False, yes: bool = True) -> RunReport:
     """Run a runbook with live progress and hand out its report."""
     if runbook not in RUNBOOKS:
-        raise BadInput(f"there is no runbook '{runbook}'", allowed=", ".join(RUNBOOKS))
+        raise BadInput(f"there is no runbook '{runbook}'", allowed=", ".join((*RUNBOOKS, *WATCHES)))
     prefect_settings(quiet=True)
     put_on_path()
     if not request.resume:

@@ -43,7 +43,7 @@ def show_windows(path: Path, inventory: str, overrides: Mapping[str, str], *, co
         sys.stdout.write(json.dumps(_as_data(plan, seen, count), indent=2) + "\n")
         return
     console = screen()
-    for line in [*_now(seen), *_openings(seen, count), *fit_lines(seen)]:
+    for line in [*_now(seen), *_openings(seen, count), *_self_start(path, plan), *fit_lines(seen)]:
         console.print(line, markup=False)
 
 
@@ -99,6 +99,18 @@ def _openings(seen: Outlook, count: int) -> list[str]:
     return [f"Opens {schedule.told(span.start)}, closes {schedule.told(span.end)}." for span in spans]
 
 
+def _self_start(path: Path, plan: Plan) -> list[str]:
+    """Who starts it when a window opens."""
+    if plan.schedule is None:
+        return []
+    if path.absolute().parent in site().settings.plans:
+        return [f"Starts {plan.schedule.runbook} by itself whenever its window opens."]
+    folders = ", ".join(map(str, site().settings.plans))
+    return [
+        f"It has a schedule, and does not start by itself where it is: put it into {folders}, or name its folder in UPKEEP_PLANS."
+    ]
+
+
 def _as_data(plan: Plan, seen: Outlook, count: int) -> dict[str, Any]:
     standing = seen.schedule.decide(seen.now)
     spans = [span for span in seen.schedule.openings(seen.now, count + 1) if span.start > seen.now][:count]
@@ -113,6 +125,7 @@ def _as_data(plan: Plan, seen: Outlook, count: int) -> dict[str, Any]:
         "closes_at": _iso(standing.closes_at),
         "cutoff_at": _iso(standing.cutoff_at),
         "next": [_span(seen.schedule, span) for span in spans],
+        "starts_by_itself": plan.schedule.runbook if plan.schedule else None,
         "unreadable": list(seen.schedule.unreadable),
         "fits": found.fits if found else None,
         "takes_seconds": found.takes.total_seconds() if found else None,

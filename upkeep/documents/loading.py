@@ -47,6 +47,16 @@ def load_plan(path: Path, overrides: Mapping[str, str] | None = None) -> Plan:
     return read_document(path, Plan, overrides)
 
 
+def parse_plan(text: str, file: str) -> Plan:
+    """A plan that is not in a file yet; `file` is where it will be.
+
+    Raises:
+        BadInput: with file, line and key.
+    """
+    root = compose(text, file)
+    return validated(plain_data(root), Plan, partial(locate, root), file=file)
+
+
 def load_profile(name_or_path: str, relative_to: Path) -> AgentProfile:
     """A built-in agent profile by name, or a profile file relative to a document (or its folder).
 

@@ -145,6 +145,18 @@ class Delivery(Document):
     timeout: Duration = timedelta(minutes=15)
 
 
+class SelfStart(Document):
+    """What is started by itself whenever the plan's window opens."""
+
+    runbook: Literal["maintenance", "staged_upgrade"] = "maintenance"
+    inventory: str = Field("inventory.yaml", min_length=1, description="Inventory file, relative to the plan")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:  # noqa: ANN401 - whatever YAML held
+        return {"runbook": value} if isinstance(value, str) else value
+
+
 class Plan(Document):
     """One intended change."""
 
@@ -187,6 +199,9 @@ class Plan(Document):
         (),
         description="iCalendar files or addresses; nothing is changed during their events, nor while one cannot be read",
     )
+    schedule: SelfStart | None = Field(
+        None, description="Start by itself whenever a window opens; default: only when a person or a ticket asks"
+    )
     notes: str = ""
 
     @field_validator("window", "freezes", mode="before")
@@ -214,6 +229,13 @@ class Plan(Document):
             message = f"healthy_deadline ({words(self.healthy_deadline)}) must be longer than healthy_time ({words(self.healthy_time)})"
             raise ValueError(message)
         _check_stages(self.stages)
+        return self
+
+    @model_validator(mode="after")
+    def _starts_at_a_window(self) -> Plan:
+        if self.schedule is not None and not self.window:
+            message = "schedule starts the plan when its window opens, and the plan has no window; add window, or remove schedule"
+            raise ValueError(message)
         return self
 
     def soak_of(self, stage: Stage) -> timedelta:

@@ -219,6 +219,7 @@ class Trust(Document):
 
     keys: tuple[TrustedKey, ...] = Field(min_length=1)
     threshold: int = Field(1, ge=1, description="How many different keys must have signed")
+    ca: str = Field("", description="CA file of the servers that releases come from; default: the system's")
 
 
 class AgentProfile(Document):

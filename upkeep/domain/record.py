@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from upkeep.domain.change import HostResult, RunOutcome, Step
 from upkeep.domain.document import Document
 from upkeep.domain.inventory import Host
-from upkeep.domain.plan import Plan
+from upkeep.domain.plan import Plan, fingerprint
 from upkeep.domain.profile import AgentProfile
 from upkeep.domain.release import Release
 
@@ -60,6 +61,8 @@ class RunRecord(Document):
     ticket: str = ""
     dry_run: bool = False
     of_run: str = ""
+    settings: dict[str, str] = Field(default_factory=dict, description="Plan keys that were overridden with --set")
+    hosts: str = Field("", description="Selector that narrowed the plan's targets (--hosts)")
     plan: Plan
     plan_dir: str = Field(description="Folder against which the plan's relative paths were read")
     plan_hash: str
@@ -73,6 +76,17 @@ class RunRecord(Document):
         "", description="boot id:pid:start ticks of the controller process, to tell whether it still lives"
     )
     flow_run_id: str = Field("", description="The flow run at the Prefect server, if there is one")
+
+    def recomputed_hash(self) -> str:
+        """The plan hash, reckoned anew from what the record holds."""
+        return subject_hash(self.plan, self.profile, self.release, self.targets)
+
+
+def subject_hash(plan: Plan, profile: AgentProfile, release: Release | None, targets: Sequence[Host]) -> str:
+    """The plan hash: SHA-256 over all that decides what happens to which host."""
+    about: list[BaseModel | dict[str, Any] | list[Any] | str] = [plan, profile]
+    about += [release] if release is not None else []
+    return fingerprint(*about, [host.model_dump(mode="json") for host in targets])
 
 
 class Happening(StrEnum):

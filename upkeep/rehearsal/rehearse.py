@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pydantic import Field
 
 from upkeep.domain.change import HostOutcome
 from upkeep.domain.document import Document
+from upkeep.domain.engine import MayStart, at_any_time
 from upkeep.domain.inventory import Host
 from upkeep.domain.plan import Plan
 from upkeep.domain.stopping import down_allowed
 from upkeep.errors import BadInput
 from upkeep.rehearsal.faults import FAULTS, RUN, Fault
-from upkeep.rehearsal.world import World
+from upkeep.rehearsal.world import START, World
 
 RESUMED_AT_MOST = 10
 
@@ -53,8 +54,18 @@ class Rehearsal(Document):
         return not any(row.promises_broken for row in self.faults)
 
 
-def rehearse(plan: Plan, hosts: Sequence[Host], *, faults: Iterable[str] = (), seed: int = 0) -> Rehearsal:
+def rehearse(
+    plan: Plan,
+    hosts: Sequence[Host],
+    *,
+    faults: Iterable[str] = (),
+    seed: int = 0,
+    begins: datetime = START,
+    may_start: MayStart = at_any_time,
+) -> Rehearsal:
     """Run the plan over a simulated copy of the hosts, once for every fault named (all of them by default).
+
+    Every run begins at `begins`; `may_start` says at any simulated time why no host may start then.
 
     Raises:
         BadInput: there is no such fault.
@@ -63,7 +74,7 @@ def rehearse(plan: Plan, hosts: Sequence[Host], *, faults: Iterable[str] = (), s
     rows: list[Rehearsed] = []
     stages: dict[str, int] = {}
     for fault in chosen:
-        world = _played(plan, hosts, fault, seed)
+        world = _played(World(plan, hosts, seed=seed, begins=begins, may_start=may_start), fault)
         rows.append(_row(world, fault) if world else _left_out(fault))
         if world and world.controllers[0].engine.stage_plan.stages:
             stages = stages or {s.name: len(s.hosts) for s in world.controllers[0].engine.stage_plan.stages}
@@ -83,10 +94,9 @@ def _known(name: str) -> Fault:
     return FAULTS[name]
 
 
-def _played(plan: Plan, hosts: Sequence[Host], fault: Fault, seed: int) -> World | None:
-    if fault.needs_triggers and not plan.triggers:
+def _played(world: World, fault: Fault) -> World | None:
+    if fault.needs_triggers and not world.plan.triggers:
         return None
-    world = World(plan, hosts, seed=seed)
     fault.inject(world)
     world.start(RUN)
     for _ in range(RESUMED_AT_MOST):

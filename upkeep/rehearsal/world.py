@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from random import Random
 
-from upkeep.domain.engine import Engine, Interrupted
+from upkeep.domain.engine import Engine, Interrupted, MayStart, at_any_time
 from upkeep.domain.facts import HostFacts
 from upkeep.domain.interruption import interrupted
 from upkeep.domain.inventory import Host
@@ -34,9 +34,11 @@ class World:
         seed: int = 0,
         behaviours: Mapping[str, Behaviour] | None = None,
         facts: Mapping[str, HostFacts] | None = None,
+        begins: datetime = START,
+        may_start: MayStart = at_any_time,
     ) -> None:
         self.plan, self.inventory, self.random = plan, {host.name: host for host in hosts}, Random(seed)
-        self.timeline = Timeline(START)
+        self.timeline, self._may_start = Timeline(begins), may_start
         self.store = Store(lambda: self.timeline.now)
         self.network = Network(self.timeline, self.random)
         self.witness = Witness(self.timeline, self.store)
@@ -57,7 +59,7 @@ class World:
     def start(self, run: str, names: Iterable[str] | None = None) -> Controller:
         """Begin a run over all hosts, or over these."""
         targets = [self.inventory[name] for name in (self.inventory if names is None else names)]
-        return self._begin(run, Engine(self.plan, targets, fleet_size=len(self.inventory)))
+        return self._begin(run, self._engine(targets))
 
     def kill(self, run: str) -> None:
         """SIGKILL for the run's controller."""
@@ -75,8 +77,9 @@ class World:
         left, fleet_size = interrupted(lines.events), len(self.inventory)
         self.witness.killed(run)
         if left is None:
-            return self._begin(run, Engine(self.plan, targets, fleet_size=fleet_size))
-        engine = Engine.resumed(self.plan, targets, left, now=self.timeline.now, fleet_size=fleet_size)
+            return self._begin(run, self._engine(targets))
+        now, may_start = self.timeline.now, self._may_start
+        engine = Engine.resumed(self.plan, targets, left, now=now, fleet_size=fleet_size, may_start=may_start)
         return self._begin(run, engine, left)
 
     def lives(self, run: str) -> bool:
@@ -112,6 +115,9 @@ class World:
 
     def _figure(self, trigger: Trigger) -> float | None:
         return self.figures(trigger)
+
+    def _engine(self, targets: Iterable[Host]) -> Engine:
+        return Engine(self.plan, targets, fleet_size=len(self.inventory), may_start=self._may_start)
 
     def _begin(self, run: str, engine: Engine, left: Interrupted | None = None) -> Controller:
         controller = Controller(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel, SecretStr, ValidationError
 
 from upkeep.domain.profile import ControlCentre
 from upkeep.errors import BadInput, Place, ServiceError, shorten
@@ -59,7 +59,11 @@ class _Policy(_Told):
     version: str
 
 
-Told = TypeVar("Told", bound=_Told)
+class _Nodes(RootModel[tuple[NodeStatus, ...]]):
+    """All nodes."""
+
+
+Told = TypeVar("Told", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,17 @@ class ControlCentreClient:
             ServiceError: the control centre does not answer, or not as agreed.
         """
         return self._ask(f"/v1/nodes/{quote(node_id, safe='')}", NodeStatus)
+
+    def nodes(self) -> tuple[NodeStatus, ...]:
+        """Every node that ever registered.
+
+        Raises:
+            ServiceError: the control centre does not answer, or not as agreed.
+        """
+        nodes = self._ask("/v1/nodes", _Nodes)
+        if nodes is None:
+            raise ServiceError(f"{public(self.url)}: lists no nodes (/v1/nodes answers 404)")
+        return nodes.root
 
     def policy_version(self) -> str:
         """The version of the policy that every node should have.

@@ -38,6 +38,7 @@ class TrustedRelease:
     location: str
     manifest: bytes
     signatures: Mapping[str, bytes] = field(default_factory=dict)
+    ca: str | Path = ""
 
 
 def read_release(
@@ -62,6 +63,7 @@ def read_release(
         ServiceError: the manifest's server does not answer.
     """
     _check_clock(now)
+    ca = ca or (trust_dir / Path(trust.ca).expanduser() if trust.ca else "")
     keys = load_keys(trust, trust_dir)
     source = _Source(location, relative_to, ca, limits or Limits(body_bytes=MAX_MANIFEST_BYTES))
     manifest = source.manifest()
@@ -71,7 +73,7 @@ def read_release(
     _check_release(release, source.name, product, now)
     _check_sequence(release, source.name, signed_by, seen_seq)
     digest = hashlib.sha256(manifest).hexdigest()
-    return TrustedRelease(release, digest, tuple(k.id for k in signed_by), source.location, manifest, signatures)
+    return TrustedRelease(release, digest, tuple(k.id for k in signed_by), source.location, manifest, signatures, ca)
 
 
 def fetch_artifact(
@@ -91,7 +93,7 @@ def fetch_artifact(
     where = _artifact_location(trusted.location, artifact.url)
     wanted = Wanted(where, artifact.size_bytes, artifact.sha256)
     if _is_url(where):
-        return fetched(wanted, cache, ca=ca, patience=patience)
+        return fetched(wanted, cache, ca=ca or trusted.ca, patience=patience)
     return copied(Path(where), wanted, cache)
 
 

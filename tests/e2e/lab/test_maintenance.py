@@ -13,6 +13,7 @@ from time import monotonic, sleep
 import pytest
 
 from tests.e2e.lab.controller import QUICK, UPKEEP, Controller, documents, outcomes, tree_hash, versions
+from upkeep.audit.history import History
 from upkeep.lab.lab import Lab
 
 
@@ -77,7 +78,7 @@ def test_hosts_that_cannot_be_changed_are_left_out_and_retry_finishes_exactly_th
 ) -> None:
     lab.break_("h2", "disk-full")
     lab.break_("h3", "unreachable")
-    code, report = controller.run(lab, settings=(*QUICK, "down_budget_pct=75"))
+    code, report = controller.run(lab, "--hosts", "h1,h2,h3,h4", settings=(*QUICK, "down_budget_pct=75"))
     assert outcomes(report) == {"h1": "committed", "h2": "blocked", "h3": "set aside", "h4": "committed"}, report
     assert (code, report["outcome"]) == (0, "succeeded with exceptions")
     assert report["hosts"]["h2"]["failure_class"] == "environment"
@@ -88,6 +89,17 @@ def test_hosts_that_cannot_be_changed_are_left_out_and_retry_finishes_exactly_th
     code, again = controller.json("retry", report["run"])
     assert (code, outcomes(again)) == (0, {"h2": "committed", "h3": "committed"}), again
     assert set(versions(lab).values()) == {"1.5.0"}
+    history = History.open(f"sqlite:///{controller.home / 'history.db'}")
+    for run in (report["run"], again["run"]):
+        record = history.run(run).record
+        assert (record.settings["soak.canary"], record.hosts) == ("1s", "h1,h2,h3,h4")
+        assert record.recomputed_hash() == record.plan_hash
+    history.close()
+    shown = controller("history", "show", again["run"], "--host", "h2").stdout
+    assert "soak.canary=1s" in shown
+    figures = [line for line in shown.splitlines() if line.startswith("metric.")]
+    names = [line.split()[0] for line in figures]
+    assert len(names) == len(set(names)) > 0, shown
 
 
 def test_a_run_is_undone_by_hand_with_binary_and_configuration_as_they_were(lab: Lab, controller: Controller) -> None:

@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import yaml
 
 from tests.e2e.lab.controller import UPKEEP, Controller, outcomes, versions
 from tests.e2e.lab.served import CANCELLING, FINAL, RESUMING, SUSPENDED, Served, request_for, until
@@ -89,3 +91,27 @@ def test_a_run_whose_process_is_killed_is_taken_up_by_itself_where_its_plan_says
     actions = [event.action for event in served.history.events(first.id)]
     assert actions.count("run.resumed") == 1
     assert actions.count("run.orphaned") == 1
+
+
+def test_a_plan_with_a_schedule_starts_by_itself_when_its_window_opens(lab: Lab, served: Served) -> None:
+    opens = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=25)
+    plan = lab.plan_path.with_name("by-itself.yaml")
+    quick = request_for(lab)["settings"]
+    soak = {key.removeprefix("soak."): value for key, value in quick.items() if key.startswith("soak.")}
+    rest = {key: value for key, value in quick.items() if not key.startswith("soak.")}
+    window = {"zone": "UTC", "rule": "FREQ=YEARLY", "start": f"{opens:%Y-%m-%d %H:%M:%S}", "duration": "1h"}
+    schedule = {"inventory": lab.inventory_path.name}
+    written = yaml.safe_load(lab.plan_path.read_text()) | rest | {"soak": soak, "window": window, "schedule": schedule}
+    plan.write_text(yaml.safe_dump(written))
+    folder = served.controller.home / "plans"
+    folder.symlink_to(lab.plan_path.parent)
+    try:
+        until(lambda: any(run.source == "schedule" and run.outcome for run in served.history.runs()))
+    finally:
+        folder.unlink()
+    (run,) = [run for run in served.history.runs() if run.source == "schedule"]
+    assert run.outcome is RunOutcome.SUCCEEDED
+    assert timedelta(0) <= run.started_at - opens <= timedelta(seconds=60)
+    assert run.id.startswith(f"{opens:%Y%m%d-%H%M%S}-")
+    assert set(versions(lab).values()) == {"1.5.0"}
+    assert served.history.missed_starts() == []

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.unit.rehearsal.fleets import TRIGGER, fleet, plan
+from upkeep.domain.schedule import Schedule
 from upkeep.rehearsal.faults import FAULTS
 from upkeep.rehearsal.rehearse import Rehearsed, rehearse
 
@@ -77,6 +79,27 @@ def test_the_same_seed_gives_the_same_rehearsal_and_another_one_may_not() -> Non
     assert first != rehearse(plan(), fleet(12), seed=6)
 
 
+def test_a_window_that_closes_stops_a_rehearsed_run_as_it_stops_a_real_one() -> None:
+    opens = datetime(2026, 11, 20, 21, 0, tzinfo=UTC)
+    window = {"zone": "UTC", "rule": "FREQ=DAILY", "start": "2026-11-20 21:00", "duration": "40m"}
+    rehearsed = plan(window=window)
+    schedule = Schedule(rehearsed.window)
+    needs = timedelta(minutes=6)
+    done = rehearse(
+        rehearsed,
+        fleet(40),
+        faults=["none", "controller-killed"],
+        begins=opens,
+        may_start=lambda now: schedule.refusal(now, needs, needs),
+    )
+    for row in done.faults:
+        assert row.outcome == "stopped", row
+        assert "the window closes 2026-11-20 21:40 UTC" in row.reason or "no maintenance window is open" in row.reason
+        assert 0 < row.committed < 40
+        assert row.committed + row.not_started == 40
+        assert not row.promises_broken
+
+
 @pytest.fixture
 def documents(tmp_path: Path) -> Path:
     (tmp_path / "plan.yaml").write_text(PLAN)
@@ -100,6 +123,16 @@ def test_the_command_prints_one_line_a_fault_and_opens_nothing(documents: Path) 
     assert "30 hosts" in done.stdout
     assert "at most 3 may be down at once" in done.stdout
     assert not (documents / "home").exists(), "no history is written"
+
+
+def test_the_command_rehearses_in_the_next_window_and_refuses_where_a_calendar_cannot_be_read(documents: Path) -> None:
+    window = "window={zone: UTC, rule: FREQ=DAILY, start: '2026-01-01 03:00', duration: 20m}"
+    done = upkeep(documents, "plan.yaml", "--fault", "none", "--set", window)
+    assert done.returncode == 0, done.stderr
+    assert " 03:00 UTC, and its window closes " in done.stdout
+    assert "stopped" in done.stdout
+    refused = upkeep(documents, "plan.yaml", "--fault", "none", "--set", "freezes=gone.ics")
+    assert (refused.returncode, "gone.ics: No such file" in refused.stderr) == (4, True)
 
 
 def test_one_fault_as_json(documents: Path) -> None:

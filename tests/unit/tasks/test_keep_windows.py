@@ -11,7 +11,8 @@ import pytest
 
 from flows import conduct
 from flows.conduct import engine_of
-from tasks.keep_windows import WindowKeeper, refuse_missed_start, refuse_outside_window
+from tasks.keep_windows import WindowKeeper, refuse_outside_window
+from tasks.missed_starts import as_planned
 from tests.unit.audit.conftest import run_record
 from upkeep.audit.history import History
 from upkeep.domain.change import Step
@@ -108,24 +109,49 @@ def test_both_a_new_and_a_resumed_engine_ask_before_a_host_by_the_time_of_day(hi
     assert engine_of(session).may_start(FRIDAY - timedelta(days=1)) == ""  # type: ignore[arg-type]
 
 
-def schedule(history: History, late: timedelta, **changes: object) -> None:
+def schedule(history: History, late: timedelta, runbook: str = "maintenance", **changes: object) -> None:
     request = RunRequest.model_validate({"plan": "night.yaml", "source": "schedule", **changes})
-    refuse_missed_start(SimpleNamespace(history=history), "maintenance", request, FRIDAY, FRIDAY + late)  # type: ignore[arg-type]
+    with as_planned(SimpleNamespace(history=history), runbook, request, FRIDAY, FRIDAY + late):  # type: ignore[arg-type]
+        pass
 
 
 def test_a_scheduled_start_more_than_a_minute_late_is_recorded_and_refused(history) -> None:
     with pytest.raises(Refused, match=r"planned for 2026-11-20 21:00:00 UTC .* 61 s later") as error:
         schedule(history, timedelta(seconds=61))
     assert error.value.exit_code == 4
-    event = history.events("20261120-210000-missed")[0]
+    event = history.events("missed-20261120-210000")[0]
     assert (event.action, event.body["plan"], event.body["late_seconds"]) == ("run.missed", "night.yaml", 61)
     assert "missed, not made up for" in event.reason
     assert history.runs() == [], "no run was opened"
     assert history.verify().ok
 
 
+def test_a_missed_start_is_written_once_however_often_it_is_tried(history) -> None:
+    for seconds in (61, 90, 3600):
+        with pytest.raises(Refused):
+            schedule(history, timedelta(seconds=seconds), run_id="20261120-210000-abc123")
+    assert len(history.events("missed-20261120-210000-abc123")) == 1
+
+
 def test_a_scheduled_start_within_a_minute_and_every_start_by_hand_is_not_missed(history) -> None:
     schedule(history, timedelta(seconds=60))
     schedule(history, timedelta(hours=9), source="cli")
     schedule(history, timedelta(hours=9), dry_run=True)
-    assert history.events("20261120-210000-missed") == []
+    schedule(history, timedelta(hours=9), runbook="pre_update_check")
+    assert history.missed_starts() == []
+
+
+def test_a_scheduled_run_that_is_refused_at_its_start_is_missed_with_that_reason(history) -> None:
+    request = RunRequest(plan="night.yaml", source="schedule", run_id="20261120-210000-abc123")
+    site = SimpleNamespace(history=history)
+    with pytest.raises(Refused), as_planned(site, "maintenance", request, FRIDAY, FRIDAY):  # type: ignore[arg-type]
+        raise Refused("a freeze holds until Monday")
+    missed = history.missed_starts()
+    assert [(start.plan, start.planned, start.reason) for start in missed] == [
+        ("night.yaml", FRIDAY, "a freeze holds until Monday")
+    ]
+
+
+@pytest.mark.parametrize("source", ["cli", "ui", "schedule", "webhook"])
+def test_a_freeze_binds_a_run_whoever_started_it(history, tmp_path, source) -> None:
+    assert "gone.ics" in refusal(history, record(tmp_path, plan={"freezes": "gone.ics"}), FRIDAY, source=source)

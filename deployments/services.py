@@ -1,0 +1,93 @@
+"""What a controller looks after besides its runs; a thread of `upkeep up`, a process of its own in production.
+
+python -m deployments.services     until SIGTERM or Ctrl-C
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+
+from tasks.flow_runs import PrefectFlowRuns
+from tasks.open_windows import open_windows
+from tasks.reconcile_runs import reconcile_runs
+from tasks.watch_releases import watch_all
+from upkeep.errors import UpkeepError
+from upkeep.wiring import Site, site
+
+log = logging.getLogger("upkeep.services")
+
+
+@dataclass(frozen=True)
+class Duty:
+    """Something done again and again; answers with a sentence for everything worth the log."""
+
+    name: str
+    every_seconds: float
+    do: Callable[[Site], Iterable[str]]
+
+
+def _reconcile(here: Site) -> Iterable[str]:
+    return [f"run {orphan.run}: {orphan.done}" for orphan in reconcile_runs(here)]
+
+
+def _open_windows(here: Site) -> Iterable[str]:
+    return open_windows(here, PrefectFlowRuns(), datetime.now(UTC))
+
+
+def _watch_releases(here: Site) -> Iterable[str]:
+    return watch_all(here, datetime.now(UTC))
+
+
+DUTIES = (
+    Duty("reconciliation", 20, _reconcile),
+    Duty("window_opener", 10, _open_windows),
+    Duty("release_watch", 300, _watch_releases),
+)
+
+
+def look_after(duties: Iterable[Duty], ended: threading.Event) -> None:
+    """Do every duty when it is due until `ended` is set; one that fails is tried again at its next turn."""
+    due = dict.fromkeys(duties, 0.0)
+    while not ended.is_set():
+        for duty in [duty for duty, at in due.items() if at <= monotonic()]:
+            _done(duty)
+            due[duty] = monotonic() + duty.every_seconds
+        ended.wait(max(0.0, min(due.values()) - monotonic()))
+
+
+def in_background() -> threading.Event:
+    """Look after everything in a thread of this process; set the event to end it."""
+    ended = threading.Event()
+    threading.Thread(target=look_after, args=(DUTIES, ended), name="services", daemon=True).start()
+    return ended
+
+
+def _done(duty: Duty) -> None:
+    try:
+        for sentence in duty.do(site()):
+            log.info("%s: %s", duty.name, sentence)
+    except UpkeepError as error:
+        log.warning("%s: %s", duty.name, error)
+    except Exception:
+        log.exception("%s failed; it is tried again in %s s", duty.name, duty.every_seconds)
+
+
+def main() -> None:
+    """Look after everything until SIGTERM or Ctrl-C; what is being done then is finished."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    _ = site().checkpoints  # one an hour from here on, also while nothing runs
+    log.info("looking after %s", ", ".join(duty.name for duty in DUTIES))
+    look_after(DUTIES, ended)
+
+
+if __name__ == "__main__":
+    main()
