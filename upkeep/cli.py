@@ -236,12 +236,16 @@ def windows(
 @app.command()
 def up(
     *,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect UI and API, on loopback")] = 4200,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond loopback the Prefect server asks for a password")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect UI and API")] = 4200,
+    pages_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the history pages and the webhook")] = 4280,
 ) -> None:
-    """Start Prefect server (UI) and serve every runbook as a deployment, on loopback, until Ctrl-C."""
+    """Start Prefect server (UI), every runbook as a deployment, history pages and webhook; Ctrl-C finishes what is in work and stops."""
     from upkeep.commands import serving  # noqa: PLC0415
 
-    raise typer.Exit(serving.up(port))
+    raise typer.Exit(serving.up(host, port, pages_port))
 
 
 @app.command()

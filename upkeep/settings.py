@@ -27,8 +27,8 @@ class Settings(BaseModel):
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         """`UPKEEP_HOME` (default ~/.local/state/upkeep), `UPKEEP_DATABASE_URL` (default SQLite in that folder), `UPKEEP_CHECKPOINTS`.
 
-        `UPKEEP_PLANS`: folders, separated by colons, whose plans start by themselves, whose templates are watched, and which the forms offer;
-        `UPKEEP_INVENTORIES`: folders whose inventories the forms offer. Who signed in at the site's own proxy comes in the header
+        `UPKEEP_PLANS`: folders, separated by colons, whose plans start by themselves, whose templates are watched, and which forms
+        offer; `UPKEEP_INVENTORIES`: folders whose inventories the forms offer. Who signed in at the site's own proxy comes in the header
         `UPKEEP_PROXY_HEADER` from the addresses `UPKEEP_TRUSTED_PROXIES`, and from no others.
         """
         home = Path(environ.get("UPKEEP_HOME") or Path.home() / ".local" / "state" / "upkeep").expanduser().absolute()
