@@ -21,7 +21,7 @@ def test_on_loopback_the_server_asks_for_nothing(settings: Settings, host: str) 
     assert prefect_access(settings, host, {}) == {}
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "upkeep.example", "localhost.example"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "upkeep.example", "localhost.example"])  # noqa: S104
 def test_beyond_loopback_it_asks_for_a_password_that_stays_the_same_and_others_cannot_read(
     settings: Settings, host: str
 ) -> None:
