@@ -22,6 +22,7 @@ class Settings(BaseModel):
     inventories: tuple[Path, ...] = ()
     proxy_header: str = ""
     trusted_proxies: str = ""
+    tickets: Path
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -29,7 +30,8 @@ class Settings(BaseModel):
 
         `UPKEEP_PLANS`: folders, separated by colons, whose plans start by themselves, whose templates are watched, and which forms
         offer; `UPKEEP_INVENTORIES`: folders whose inventories the forms offer. Who signed in at the site's own proxy comes in the header
-        `UPKEEP_PROXY_HEADER` from the addresses `UPKEEP_TRUSTED_PROXIES`, and from no others.
+        `UPKEEP_PROXY_HEADER` from the addresses `UPKEEP_TRUSTED_PROXIES`, and from no others. `UPKEEP_TICKETS`: the
+        file that names ticket systems (default: tickets.yaml in that folder).
         """
         home = Path(environ.get("UPKEEP_HOME") or Path.home() / ".local" / "state" / "upkeep").expanduser().absolute()
         plans = environ.get("UPKEEP_PLANS") or str(home / "plans")
@@ -42,6 +44,7 @@ class Settings(BaseModel):
             inventories=_folders(environ.get("UPKEEP_INVENTORIES") or str(home / "inventories")),
             proxy_header=environ.get("UPKEEP_PROXY_HEADER", ""),
             trusted_proxies=environ.get("UPKEEP_TRUSTED_PROXIES", ""),
+            tickets=Path(environ.get("UPKEEP_TICKETS") or home / "tickets.yaml").expanduser().absolute(),
         )
 
     @property
