@@ -18,7 +18,6 @@ from upkeep.errors import UpkeepError
 from upkeep.services.prefect_api import PrefectApi
 from upkeep.wiring import Site
 
-EVERY = timedelta(seconds=2)
 TOLD_EVERY = timedelta(seconds=5)
 _LAST_WORDS = timedelta(seconds=30)
 log = logging.getLogger(__name__)
@@ -34,17 +33,6 @@ def attend_once(site: Site, start: Start | None = None) -> list[Judged]:
     tell_tickets(site)
     send_outbox(site)
     return judged
-
-
-def attend(site: Site, ended: threading.Event) -> None:
-    """Rounds until `ended`; a round that fails is logged and the next one comes all the same."""
-    while not ended.wait(EVERY.total_seconds()):
-        try:
-            attend_once(site)
-        except UpkeepError as error:
-            log.warning("tickets could not be looked after: %s", error)
-        except Exception:
-            log.exception("a defect; tickets are looked after again in a moment")
 
 
 class TellingTicket:

@@ -105,7 +105,7 @@ def test_both_a_new_and_a_resumed_engine_ask_before_a_host_by_the_time_of_day(hi
     session = SimpleNamespace(record=made, history=history, left=None)
     monkeypatch.setattr(may_start, "wall_now", lambda: FRIDAY - timedelta(days=1))
     assert "opens Fri" in engine_of(session).may_start(FRIDAY)  # type: ignore[arg-type]
-    monkeypatch.setattr(conduct, "wall_now", lambda: FRIDAY)
+    monkeypatch.setattr(may_start, "wall_now", lambda: FRIDAY)
     assert engine_of(session).may_start(FRIDAY - timedelta(days=1)) == ""  # type: ignore[arg-type]
 
 
