@@ -42,7 +42,8 @@ def signed(target: Target, ticket: DeskTicket, kind: str) -> tuple[bytes, dict[s
     if target.scheme == "hub":
         digest = hmac.new(target.secret.encode(), body, hashlib.sha256).hexdigest()
         return body, headers | {"X-Hub-Signature": f"sha256={digest}", "X-Atlassian-Webhook-Identifier": delivery}
-    key = base64.b64decode(target.secret.removeprefix("whsec_"))
+    whole = target.secret.startswith("whsec_")
+    key = base64.b64decode(target.secret.removeprefix("whsec_")) if whole else target.secret.encode()
     digest = base64.b64encode(hmac.new(key, f"{delivery}.{stamp}.".encode() + body, hashlib.sha256).digest()).decode()
     return body, headers | {"webhook-id": delivery, "webhook-timestamp": stamp, "webhook-signature": f"v1,{digest}"}
 
@@ -50,7 +51,7 @@ def signed(target: Target, ticket: DeskTicket, kind: str) -> tuple[bytes, dict[s
 class Sender:
     """Sends in the order of the changes, each until it is taken."""
 
-    def __init__(self, target: Target, kind: str, said: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, target: Target, kind: str, said: Callable[[str], object] = lambda _: None) -> None:
         self._target, self._kind, self._said = target, kind, said
         self._waiting: queue.SimpleQueue[DeskTicket | None] = queue.SimpleQueue()
         self._ended = threading.Event()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,9 +31,9 @@ class Desk:
         self._port, self.url = port, ""
         self._sender: Sender | None = None
 
-    def send_to(self, target: Target) -> None:
+    def send_to(self, target: Target, said: Callable[[str], object] = lambda _: None) -> None:
         """Tell this address of every change from here on."""
-        self._sender = Sender(target, self.kind)
+        self._sender = Sender(target, self.kind, said)
         self.store.changed.append(self._sender.heard)
 
     @contextmanager
