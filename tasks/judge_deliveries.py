@@ -51,12 +51,11 @@ def judge_deliveries(site: Site, start: Start, now: datetime | None = None) -> l
     sources = site.tickets
     if sources is None:
         return []
-    done = []
-    for ref, deliveries in site.deliveries.due(now or datetime.now(UTC)).items():
-        judged = _judged(site, sources, ref, deliveries, start, now or datetime.now(UTC))
-        if judged is not None:
-            log.info("ticket %s: %s: %s", ref, judged.fate, judged.reason)
-            done.append(judged)
+    done: list[Judged] = []
+    while taken := site.deliveries.due(now or datetime.now(UTC)):
+        for ref, deliveries in taken.items():
+            judged = _judged(site, sources, ref, deliveries, start, now or datetime.now(UTC))
+            done += [judged] if judged is not None else []
     return done
 
 

@@ -18,7 +18,7 @@ from upkeep.audit.tables import DeliveryRow
 from upkeep.domain.ticket import TicketRef
 from upkeep.errors import shorten
 
-HELD_FOR = timedelta(minutes=5)
+HELD_FOR = timedelta(minutes=2)
 """A judge that has died holds what it took for so long."""
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=15)
@@ -84,7 +84,7 @@ class Deliveries:
             raise trouble(self._url, error) from error
         return True
 
-    def due(self, now: datetime, *, limit: int = 50) -> dict[TicketRef, list[Delivery]]:
+    def due(self, now: datetime, *, limit: int = 5) -> dict[TicketRef, list[Delivery]]:
         """Deliveries to judge now, all of one ticket together, held for this caller until `HELD_FOR` has passed.
 
         While one judge holds a ticket, later deliveries of that ticket wait.
