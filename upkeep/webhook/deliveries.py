@@ -62,11 +62,29 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "Signed as its source signs; only the ticket's number is used, here or where the product has it",
+        "content": {
+            "application/json": {"schema": {"type": "object", "properties": {"ticket": {"type": "string"}}}},
+        },
+    }
+}
+
+
 def router(site: Site) -> APIRouter:
     """The route of every source in tickets.yaml."""
     routes = APIRouter()
 
-    @routes.post("/webhooks/{source}", response_model=Kept, status_code=202, responses=_ANSWERS, tags=["tickets"])
+    @routes.post(
+        "/webhooks/{source}",
+        response_model=Kept,
+        status_code=202,
+        responses=_ANSWERS,
+        tags=["tickets"],
+        openapi_extra=_BODY,
+    )
     async def deliver(
         request: Request, source: Annotated[str, Path(max_length=128, description="A source of tickets.yaml")]
     ) -> JSONResponse:
