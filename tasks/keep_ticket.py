@@ -66,13 +66,18 @@ def refuse_without_ticket(site: Site, record: RunRecord, request: RunRequest, no
     """A run that names a ticket begins only if the ticket allows it now, and only once per plan.
 
     Raises:
-        Refused: every rule that is against it, with what to do.
+        Refused: every rule that is against it, with what to do; also when its system cannot be asked.
         BadInput: the number is none of a configured source's tickets.
-        ServiceError: the ticket system does not answer.
     """
     if not is_bound(record) or site.tickets is None:
         return
-    ref, ticket = fetched(site.tickets, record.ticket)
+    try:
+        ref, ticket = fetched(site.tickets, record.ticket)
+    except ServiceError as error:
+        raise Refused(
+            f"ticket {record.ticket} could not be asked, and unknown is never good enough: {error}",
+            remedy="start again when its system answers",
+        ) from error
     rules = site.tickets.source(ref).rules
     hosts = hosts_of(record, request, rules.ci_label)
     findings = judge(ticket, rules, hosts, now or datetime.now(UTC), needed(site.history, record))

@@ -268,7 +268,7 @@ def opened(site: Site, office: Office, ticket_id: str) -> Any:
     return request, prepare(site, "maintenance", request, with_archives=False).record
 
 
-def test_a_run_by_hand_obeys_the_same_rules(site, desk_office) -> None:
+def test_a_run_by_hand_obeys_the_same_rules(site, desk_office, monkeypatch) -> None:
     ticket = desk_office.ticket(HOSTS)
     request, record = opened(site, desk_office, ticket.id)
     assert record.ticket == f"servicenow/{ticket.id}"
@@ -279,6 +279,11 @@ def test_a_run_by_hand_obeys_the_same_rules(site, desk_office) -> None:
     assert error.value.exit_code == 4
     assert "not approved" in str(error.value)
     assert "h2, h3, h4" in str(error.value)
+    with monkeypatch.context() as patch:
+        patch.setattr("upkeep.services.control_centre.Retries.pauses", lambda _self: iter(()))
+        desk_office.desk.temper.trouble, desk_office.desk.temper.times = "html", 1
+        with pytest.raises(Refused, match="could not be asked, and unknown is never good enough"):
+            refuse_without_ticket(site, record, request)
     with pytest.raises(Refused, match="there is no ticket servicenow/CHG99"):
         refuse_without_ticket(site, record.model_copy(update={"ticket": "CHG99"}), request)
 

@@ -75,12 +75,14 @@ class Sender:
 
     def _send(self, client: httpx.Client, ticket: DeskTicket) -> None:
         body, headers = signed(self._target, ticket, self._kind)
-        pause = 0.2
+        pause, told = 0.2, False
         while not self._ended.is_set():
             try:
                 status = client.post(self._target.url, content=body, headers=headers).status_code
             except httpx.HTTPError as error:
-                self._said(f"{ticket.id}: {self._target.url} does not answer ({error}); sent again")
+                if not told:
+                    self._said(f"{ticket.id}: {self._target.url} does not answer ({error}); sent again until it does")
+                told = True
             else:
                 if status < _TAKEN or status in _NOT_OURS:
                     self._said(f"{ticket.id} is in state {ticket.state}: webhook sent, answered {status}")
