@@ -15,6 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.attend_tickets import TellingTicket
 from tasks.board import Board
+from tasks.keep_approvals import refuse_unapprovable
 from tasks.keep_ticket import refuse_without_ticket
 from tasks.keep_windows import refuse_outside_window
 from tasks.missed_starts import as_planned
@@ -74,7 +75,8 @@ def _session(runbook: str, request: RunRequest, *, with_archives: bool) -> RunSe
         return resume_session(site(), left, request, flow_run_id)
     with as_planned(site(), runbook, request, flow_run.scheduled_start_time):
         prepared = prepare(site(), runbook, request, with_archives=with_archives, flow_run_id=flow_run_id)
-        refuse_outside_window(site(), prepared.record, request)
+        refuse_unapprovable(prepared.record, request)
+        refuse_outside_window(site(), prepared.record)
         refuse_without_ticket(site(), prepared.record, request)
         return open_session(site(), prepared)
 

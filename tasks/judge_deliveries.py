@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from tasks.keep_approvals import refuse_unapprovable
 from tasks.keep_ticket import earlier_run, hosts_of, needed, sentence
 from tasks.keep_windows import BOUND, refuse_outside_window
 from tasks.prepare_run import Prepared, prepare
@@ -132,7 +133,8 @@ def _may_start(site: Site, sources: Sources, ticket: Ticket, start: Start, now: 
         quiet = bool(runs_of_ticket(site.history, str(ref)))
         reasons = tuple(one.reason for one in against)
         return _refused(site, ref, reasons, tuple(one.remedy for one in against), now, quiet=quiet)
-    refuse_outside_window(site, record, request, now)
+    refuse_unapprovable(record, request)
+    refuse_outside_window(site, record, now)
     return _started(ref, request, prepared, start)
 
 

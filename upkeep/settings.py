@@ -24,6 +24,7 @@ class Settings(BaseModel):
     trusted_proxies: str = ""
     relay: str = ""
     tickets: Path = Path("tickets.yaml")
+    url: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -33,9 +34,9 @@ class Settings(BaseModel):
         the forms offer; `UPKEEP_INVENTORIES`: folders whose inventories the forms offer. Who signed in at the site's own proxy
         comes in the header `UPKEEP_PROXY_HEADER` from the addresses `UPKEEP_TRUSTED_PROXIES`, and from no others.
 
-        `UPKEEP_RELAY` is the ADDRESS[:PORT] of this controller from which hosts may pull archives.
-
-        `UPKEEP_TICKETS` is the file that names ticket systems; default: tickets.yaml in UPKEEP_HOME.
+        `UPKEEP_RELAY` is the ADDRESS[:PORT] of this controller from which hosts may pull archives. `UPKEEP_URL` is the address of
+        the web pages as people reach it; without it messages hold no links. `UPKEEP_TICKETS`
+        is the file that names ticket systems; default: tickets.yaml in UPKEEP_HOME.
         """
         home = Path(environ.get("UPKEEP_HOME") or Path.home() / ".local" / "state" / "upkeep").expanduser().absolute()
         return cls(
@@ -49,6 +50,7 @@ class Settings(BaseModel):
             trusted_proxies=environ.get("UPKEEP_TRUSTED_PROXIES", ""),
             relay=environ.get("UPKEEP_RELAY", ""),
             tickets=Path(environ.get("UPKEEP_TICKETS") or home / "tickets.yaml").expanduser().absolute(),
+            url=environ.get("UPKEEP_URL", "").rstrip("/"),
         )
 
     @property

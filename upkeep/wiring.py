@@ -12,6 +12,7 @@ from upkeep.audit.copies import Copies
 from upkeep.audit.deliveries import Deliveries
 from upkeep.audit.history import History
 from upkeep.audit.outbox import Outbox
+from upkeep.audit.people import People
 from upkeep.audit.signing import KeyFolder
 from upkeep.documents import resolve
 from upkeep.domain.delivery import Delivery, listen_address
@@ -67,6 +68,11 @@ class Site:
         for secret in sources.every_secret() if sources else ():
             self.history.mask(secret)
         return sources
+
+    @functools.cached_property
+    def people(self) -> People:
+        """Who may sign in, approve and administer."""
+        return People(self.history)
 
     @functools.cached_property
     def _sealed(self) -> tuple[History, Checkpoints]:

@@ -137,13 +137,15 @@ def print_refusal(runbook: str, error: UpkeepError) -> None:
 
 def _judged(runbook: str, request: RunRequest, *, confirm: bool) -> RunRequest:
     """The request with its run id, after everything that can be known without touching a host was judged."""
-    from tasks.keep_ticket import refuse_without_ticket  # noqa: PLC0415 - the runbooks are on the path only now
-    from tasks.keep_windows import refuse_outside_window  # noqa: PLC0415 - the runbooks are on the path only now
+    from tasks.keep_approvals import refuse_unapprovable  # noqa: PLC0415 - the runbooks are on the path only now
+    from tasks.keep_ticket import refuse_without_ticket  # noqa: PLC0415
+    from tasks.keep_windows import refuse_outside_window  # noqa: PLC0415
     from tasks.prepare_run import prepare  # noqa: PLC0415
     from upkeep.wiring import site  # noqa: PLC0415 - opens nothing until a command needs it
 
     record = prepare(site(), runbook, request).record
-    refuse_outside_window(site(), record, request)
+    refuse_unapprovable(record, request)
+    refuse_outside_window(site(), record)
     refuse_without_ticket(site(), record, request)
     if confirm and sys.stdin.isatty() and sys.stdout.isatty():
         version = record.release.version if record.release else ""
