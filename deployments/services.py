@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from time import monotonic
 
 from tasks.flow_runs import PrefectFlowRuns
+from tasks.notify import teller
 from tasks.open_windows import open_windows
 from tasks.reconcile_runs import reconcile_runs
 from tasks.watch_releases import watch_all
@@ -44,10 +45,16 @@ def _watch_releases(here: Site) -> Iterable[str]:
     return watch_all(here, datetime.now(UTC))
 
 
+def _tell_people(here: Site) -> Iterable[str]:
+    went = teller(here).tell()
+    return [f"{went} messages went"] if went else []
+
+
 DUTIES = (
     Duty("reconciliation", 20, _reconcile),
     Duty("window_opener", 10, _open_windows),
     Duty("release_watch", 300, _watch_releases),
+    Duty("notifications", 10, _tell_people),
 )
 
 
