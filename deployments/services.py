@@ -15,6 +15,7 @@ from time import monotonic
 
 from tasks.attend_tickets import attend_once
 from tasks.flow_runs import PrefectFlowRuns
+from tasks.notify import teller
 from tasks.open_windows import open_windows
 from tasks.reconcile_runs import reconcile_runs
 from tasks.watch_releases import watch_all
@@ -49,10 +50,16 @@ def _change_tickets(here: Site) -> Iterable[str]:
     return [f"ticket {judged.ref}: {judged.fate}: {judged.reason}" for judged in attend_once(here)]
 
 
+def _tell_people(here: Site) -> Iterable[str]:
+    went = teller(here).tell()
+    return [f"{went} messages went"] if went else []
+
+
 DUTIES = (
     Duty("reconciliation", 20, _reconcile),
     Duty("window_opener", 10, _open_windows),
     Duty("release_watch", 300, _watch_releases),
+    Duty("notifications", 10, _tell_people),
 )
 TICKETS = (Duty("change_tickets", 2, _change_tickets),)
 """In a thread of its own: a ticket system that answers slowly must not make a window's start late."""

@@ -19,6 +19,7 @@ from tasks.keep_approvals import refuse_unapprovable
 from tasks.keep_ticket import refuse_without_ticket
 from tasks.keep_windows import refuse_outside_window
 from tasks.missed_starts import as_planned
+from tasks.notify import telling
 from tasks.prepare_run import open_session, prepare
 from tasks.resume_run import resume_session, run_to_resume
 from tasks.session import RunSession
@@ -49,6 +50,7 @@ def open_run(runbook: str, request: RunRequest, *, with_archives: bool = True) -
     session = _session(runbook, request, with_archives=with_archives)
     try:
         with (
+            telling(site()),
             Vouching(session),
             _cancelled_by_sigterm(session),
             Board(session, every=PAINT_EVERY),
