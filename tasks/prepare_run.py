@@ -12,6 +12,7 @@ from typing import Literal
 
 from tasks.deliveries import Archive
 from tasks.judge_delivery import judge_delivery, pull_url
+from tasks.open_files import files_needed, make_room
 from tasks.session import RunSession
 from upkeep.audit.reading import RunDetail
 from upkeep.documents import load_inventory, load_plan, load_profile, profile_path
@@ -61,6 +62,7 @@ def prepare(
     if not request.of_run:
         plan_stages(subject.plan, [Candidate(host, cohort="") for host in subject.hosts])
     targets = site.targets(subject.hosts, inventory)
+    make_room(files_needed(targets.values(), at_once=subject.plan.at_once))
     trusted = _release(site, subject)
     archives = _archives(site, subject.profile, subject.plan, trusted) if with_archives else ()
     judge_delivery(site, subject.plan, archives, targets)
@@ -76,6 +78,7 @@ def prepare_again(site: Site, detail: RunDetail) -> Prepared:
     """
     subject = _of_run(detail, detail.record.targets)
     targets = site.targets(subject.hosts, {host.name: host for host in subject.inventory})
+    make_room(files_needed(targets.values(), at_once=subject.plan.at_once))
     trusted = _release(site, subject, now=detail.started_at)
     return Prepared(detail.record, targets, _archives(site, subject.profile, subject.plan, trusted))
 
