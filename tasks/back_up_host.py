@@ -16,6 +16,7 @@ from tasks.session import HostWork, RunSession
 from upkeep.domain.change import HostOutcome, HostResult, Step
 from upkeep.errors import BackupError
 from upkeep.hosts.host_change import Order
+from upkeep.services.sealing import BackupKeys
 
 
 @task(name="back up host", task_run_name="back up {host}", cache_policy=NO_CACHE)
@@ -35,7 +36,11 @@ def back_up(session: RunSession, work: HostWork, order: Order, *, stage: str = "
     """
     with (
         session.step(work.host.name, Step.BACKUP, stage=stage) as step,
-        ArchiveFile(session.backups / f"{work.host.name}.tar.gz") as archive,
+        ArchiveFile(
+            session.backups / f"{work.host.name}.tar.gz.sealed",
+            session.backup_keys,
+            f"{session.record.id}/{work.host.name}",
+        ) as archive,
     ):
         manifest = work.change.back_up(order, archive.write)
         if archive.sha256 != manifest.sha256:
@@ -60,17 +65,21 @@ def back_up(session: RunSession, work: HostWork, order: Order, *, stage: str = "
 
 
 class ArchiveFile:
-    """A backup on its way to the controller's store; without `keep` nothing of it stays."""
+    """A backup on its way to the controller's store, sealed; without `keep` nothing of it stays.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Size and SHA-256 are those of the archive itself.
+    """
+
+    def __init__(self, path: Path, keys: BackupKeys, subject: str) -> None:
+        self.path, self._keys, self._subject = path, keys, subject
         self.size_bytes = 0
         self._partial = path.with_suffix(".partial")
         self._hash = hashlib.sha256()
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file = os.fdopen(os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+        file = os.fdopen(os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+        self._file = self._keys.sealing(file, self._subject)
         return self
 
     def write(self, piece: bytes) -> None:
@@ -86,14 +95,10 @@ class ArchiveFile:
 
     def keep(self) -> Path:
         """Make it durable under its final name."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._file.close()
+        _sync(self._partial)
         self._partial.replace(self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync(self.path.parent)
         return self.path
 
     def __exit__(
@@ -101,3 +106,11 @@ class ArchiveFile:
     ) -> None:
         self._file.close()
         self._partial.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

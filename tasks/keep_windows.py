@@ -7,6 +7,7 @@ from pathlib import Path
 
 from upkeep.audit.history import History
 from upkeep.domain.host_time import HostTime, host_time
+from upkeep.domain.plan import Plan
 from upkeep.domain.record import RunRecord, RunRequest
 from upkeep.errors import Refused
 from upkeep.services.calendars import Calendars
@@ -14,6 +15,9 @@ from upkeep.wiring import Site
 
 BOUND = frozenset({"maintenance", "staged_upgrade"})
 """Runbooks that windows and freezes bind. A rollback is not: the way back must not wait for a calendar (ADR 9)."""
+
+PRESTAGE = "prestage"
+"""Bound as well, unless the plan lets archives come at any time; freezes bind it even then."""
 
 _MEASURED_EVERY = timedelta(minutes=5)
 
@@ -23,8 +27,8 @@ class WindowKeeper:
 
     def __init__(self, history: History, record: RunRecord) -> None:
         self._history, self._record = history, record
-        self._bound = record.runbook in BOUND and not record.dry_run
-        self._calendars = Calendars(record.plan, Path(record.plan_dir))
+        self._bound = record.runbook in BOUND | {PRESTAGE} and not record.dry_run
+        self._calendars = Calendars(_plan_that_binds(record), Path(record.plan_dir))
         self._time: tuple[datetime, HostTime] | None = None
 
     def may_start(self, now: datetime) -> str:
@@ -34,6 +38,8 @@ class WindowKeeper:
         schedule = self._calendars.schedule(now)
         if not schedule.binds:
             return ""
+        if self._record.runbook == PRESTAGE:
+            return schedule.refusal(now, self._record.plan.delivery.timeout)
         time = self._host_time(now)
         return schedule.refusal(now, time.change, time.rollback)
 
@@ -42,6 +48,11 @@ class WindowKeeper:
         if self._time is None or now - self._time[0] >= _MEASURED_EVERY:
             self._time = (now, measured_host_time(self._history, self._record))
         return self._time[1]
+
+
+def _plan_that_binds(record: RunRecord) -> Plan:
+    any_time = record.runbook == PRESTAGE and record.plan.delivery.prestage == "any time"
+    return record.plan.model_copy(update={"window": ()}) if any_time else record.plan
 
 
 def measured_host_time(history: History, record: RunRecord) -> HostTime:
@@ -57,7 +68,7 @@ def refuse_outside_window(site: Site, record: RunRecord, request: RunRequest, no
     Raises:
         Refused: closed, frozen, a calendar that cannot be read, too late, or an override, which nobody can approve yet.
     """
-    if record.runbook not in BOUND or record.dry_run:
+    if record.runbook not in BOUND | {PRESTAGE} or record.dry_run:
         return
     if request.override_freeze:
         raise Refused(
@@ -65,5 +76,8 @@ def refuse_outside_window(site: Site, record: RunRecord, request: RunRequest, no
             remedy="wait for the freeze to end, or have its owner take it out of the calendar",
         )
     why = WindowKeeper(site.history, record).may_start(now or datetime.now(UTC))
+    if why and record.runbook == PRESTAGE:
+        remedy = "wait for the window, or let the plan say delivery.prestage: any time (a freeze binds all the same)"
+        raise Refused(why, remedy=remedy)
     if why:
         raise Refused(why, remedy="wait for the window; upkeep windows PLAN shows when it opens")

@@ -9,7 +9,6 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.deliver_release import pieces
 from tasks.lock_host import is_one_way, locked, order_of
 from tasks.session import HostWork, RunSession
 from upkeep.domain.change import HostOutcome, HostResult, Journal, JournalState, Step
@@ -146,17 +145,15 @@ def committed(journal: Journal) -> HostResult:
 def _restore(session: RunSession, work: HostWork, order: Order, reason: str) -> Journal:
     """Roll back from the copy on the host; where that is gone or damaged, bring the controller's archive back first."""
     one_way, of_run = is_one_way(session), session.record.of_run
+    taken_by = of_run or session.record.id
     try:
         return work.change.roll_back(order, reason, with_state=one_way, of_run=of_run)
     except BackupError:
-        kept = [
-            b
-            for b in session.history.backups(of_run or session.record.id)
-            if b.host == work.host.name and Path(b.path).exists()
-        ]
+        kept = [b for b in session.history.backups(taken_by) if b.host == work.host.name and Path(b.path).exists()]
         if not kept:
             raise
-        work.change.restore_from(order, pieces(Path(kept[-1].path), 0))
+        archive = session.backup_keys.opened(Path(kept[-1].path), f"{taken_by}/{work.host.name}")
+        work.change.restore_from(order, archive)
         return work.change.roll_back(order, reason, with_state=one_way, of_run=of_run)
 
 

@@ -35,13 +35,13 @@ def test_every_deployment_names_a_flow_that_can_be_imported(deployment: dict[str
 
 
 def test_deployments_use_module_entrypoints_and_serve_the_same_runbooks_as_the_command_line() -> None:
-    from upkeep.commands.running import RUNBOOKS
+    from upkeep.commands.running import RUNBOOKS, WATCHES
 
     assert all("/" not in deployment["entrypoint"] for deployment in DEPLOYMENTS)
     deployed = {deployment["entrypoint"].partition(":")[2] for deployment in DEPLOYMENTS}
-    assert deployed == {*RUNBOOKS, "reconciliation"}
+    assert deployed == {*RUNBOOKS, *WATCHES, "reconciliation", "window_opener"}
     served = importlib.import_module("deployments.serve").RUNBOOKS
-    assert {flow.name for flow in served} == set(RUNBOOKS)
+    assert {flow.name for flow in served} == {*RUNBOOKS, *WATCHES}
 
 
 @pytest.mark.parametrize("stem", FLOWS)

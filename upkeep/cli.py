@@ -24,10 +24,12 @@ app = typer.Typer(
 )
 plan_app = typer.Typer(help="Read, judge and compare plans.", no_args_is_help=True)
 history_app = typer.Typer(help="What was done, by whom, and what came of it.", no_args_is_help=True)
+backups_app = typer.Typer(help="What was saved of hosts, and the keys it is sealed with.", no_args_is_help=True)
 lab_app = typer.Typer(help="A fleet on this machine to try things on, without root.", no_args_is_help=True)
 app.add_typer(plan_app, name="plan")
 app.add_typer(history_app, name="history")
 app.add_typer(lab_app, name="lab")
+app.add_typer(backups_app, name="backups")
 people_app = typer.Typer(help="Who may view, start, approve and administer.", no_args_is_help=True)
 app.add_typer(people_app, name="people")
 
@@ -64,7 +66,10 @@ def _options(
 @app.command()
 def run(
     runbook: Annotated[
-        str, typer.Argument(help="maintenance, pre_update_check, backup, staged_upgrade, verification, release_watch")
+        str,
+        typer.Argument(
+            help="maintenance, pre_update_check, backup, prestage, staged_upgrade, verification, release_watch"
+        ),
     ],
     *,
     inventory: Inventory = "",
@@ -363,6 +368,45 @@ def history_rotate_key(*, reason: Reason = "") -> None:
     from upkeep.commands import evidence  # noqa: PLC0415
 
     evidence.rotate_key(reason)
+
+
+@backups_app.command("list")
+def backups_list(run_id: RunId = "last", *, as_json: Json = False) -> None:
+    """A run's backups on this controller."""
+    from upkeep.commands import backups  # noqa: PLC0415
+
+    backups.show(run_id, as_json=as_json)
+
+
+@backups_app.command("open")
+def backups_open(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id, a unique beginning of one, or 'last'")],
+    host: Annotated[str, typer.Argument(metavar="HOST")],
+    *,
+    out: Annotated[Path | None, typer.Option(help="File; default HOST-RUN.tar.gz here")] = None,
+) -> None:
+    """One host's backup as the tar.gz it is, to look into or to restore by hand."""
+    from upkeep.commands import backups  # noqa: PLC0415
+
+    backups.write_opened(run_id, host, out)
+
+
+@backups_app.command("rotate-key")
+def backups_rotate_key(*, reason: Reason = "") -> None:
+    """Seal backups with a new key from here on; the old ones still open what they sealed."""
+    from upkeep.commands import backups  # noqa: PLC0415
+
+    backups.rotate_key(reason)
+
+
+@backups_app.command("retire-key")
+def backups_retire_key(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Key id")], *, reason: Reason = ""
+) -> None:
+    """Put an old key away: what it sealed cannot be opened until it is put back."""
+    from upkeep.commands import backups  # noqa: PLC0415
+
+    backups.retire_key(key, reason)
 
 
 @lab_app.command("up")

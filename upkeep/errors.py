@@ -168,7 +168,11 @@ class ChecksumMismatch(ArtifactError):
 
 
 class BackupError(UpkeepError):
-    """A backup is incomplete or differs from what it was taken from."""
+    """A backup is incomplete, differs from what it was taken from, or cannot be opened."""
+
+    def __init__(self, problem: str, *, remedy: str = "") -> None:
+        self.remedy = remedy
+        super().__init__(f"{problem}; do: {remedy}" if remedy else problem)
 
 
 class ServiceError(UpkeepError):

@@ -22,26 +22,29 @@ class Settings(BaseModel):
     inventories: tuple[Path, ...] = ()
     proxy_header: str = ""
     trusted_proxies: str = ""
+    relay: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         """`UPKEEP_HOME` (default ~/.local/state/upkeep), `UPKEEP_DATABASE_URL` (default SQLite in that folder), `UPKEEP_CHECKPOINTS`.
 
-        `UPKEEP_PLANS`: folders, separated by colons, whose plans start by themselves, whose templates are watched, and which forms
-        offer; `UPKEEP_INVENTORIES`: folders whose inventories the forms offer. Who signed in at the site's own proxy comes in the header
-        `UPKEEP_PROXY_HEADER` from the addresses `UPKEEP_TRUSTED_PROXIES`, and from no others.
+        `UPKEEP_PLANS`: folders, separated by colons, whose plans start by themselves, whose templates are watched, and which
+        the forms offer; `UPKEEP_INVENTORIES`: folders whose inventories the forms offer. Who signed in at the site's own proxy
+        comes in the header `UPKEEP_PROXY_HEADER` from the addresses `UPKEEP_TRUSTED_PROXIES`, and from no others.
+
+        `UPKEEP_RELAY` is the ADDRESS[:PORT] of this controller from which hosts may pull archives.
         """
         home = Path(environ.get("UPKEEP_HOME") or Path.home() / ".local" / "state" / "upkeep").expanduser().absolute()
-        plans = environ.get("UPKEEP_PLANS") or str(home / "plans")
         return cls(
             home=home,
             database_url=environ.get("UPKEEP_DATABASE_URL") or f"sqlite:///{home / 'history.db'}",
             ssh_config=Path(environ.get("UPKEEP_SSH_CONFIG") or Path.home() / ".ssh" / "config"),
             checkpoints=environ.get("UPKEEP_CHECKPOINTS") or str(home / "checkpoints"),
-            plans=_folders(plans),
+            plans=_folders(environ.get("UPKEEP_PLANS") or str(home / "plans")),
             inventories=_folders(environ.get("UPKEEP_INVENTORIES") or str(home / "inventories")),
             proxy_header=environ.get("UPKEEP_PROXY_HEADER", ""),
             trusted_proxies=environ.get("UPKEEP_TRUSTED_PROXIES", ""),
+            relay=environ.get("UPKEEP_RELAY", ""),
         )
 
     @property
@@ -53,6 +56,11 @@ class Settings(BaseModel):
     def backups(self) -> Path:
         """Backups of hosts: one folder per run."""
         return self.home / "backups"
+
+    @property
+    def backup_keys(self) -> Path:
+        """Keys that seal the backups."""
+        return self.home / "backup-keys"
 
     @property
     def keys(self) -> Path:

@@ -119,9 +119,12 @@ class History(Browsing):
         stage: str = "",
         reason: str = "",
         body: Mapping[str, Any] | None = None,
+        actor: Actor | None = None,
     ) -> Event:
-        """Anything else worth keeping."""
-        return self._append(run_id, action, models.nothing, host=host, stage=stage, reason=reason, body=body)
+        """Anything else worth keeping; without `actor` it is whoever the run belongs to."""
+        return self._append(
+            run_id, action, models.nothing, host=host, stage=stage, reason=reason, body=body, actor=actor
+        )
 
     @contextlib.contextmanager
     def step(self, run_id: str, host: str, step: Step, *, stage: str = "") -> Iterator[StepRecord]:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
 
-from upkeep.domain.document import Document, Duration, Name, SizeBytes, words
+from upkeep.domain.delivery import Delivery
+from upkeep.domain.document import Document, Duration, Name, words
 from upkeep.domain.failure import FailureRules
 from upkeep.domain.profile import Pattern, Trust
 from upkeep.domain.selector import Selector
@@ -134,15 +135,6 @@ class Soak(Document):
     )
     samples: int = Field(3, ge=1, description="Figures a trigger needs before it can say go")
     silent_limit: int = Field(4, ge=1, description="Times in a row a source may stay silent before the gate holds")
-
-
-class Delivery(Document):
-    """How the artifact reaches the hosts."""
-
-    how: Literal["push", "pull"] = "push"
-    url: str | None = Field(None, description="For pull: where hosts get it, instead of the release's own URL")
-    rate_limit: SizeBytes | None = Field(None, description="Bytes per second and host")
-    timeout: Duration = timedelta(minutes=15)
 
 
 class SelfStart(Document):

@@ -145,9 +145,11 @@ def test_the_other_runbooks_check_back_up_and_verify_without_changing_the_agent(
     assert (code, set(outcomes(report).values())) == (0, {"passed"}), report
     code, report = controller.run(lab, runbook="backup")
     assert (code, set(outcomes(report).values())) == (0, {"backed up"}), report
-    archives = sorted((controller.home / "backups" / report["run"]).glob("*.tar.gz"))
-    assert [path.name for path in archives] == ["h1.tar.gz", "h2.tar.gz", "h3.tar.gz", "h4.tar.gz"]
-    listing = subprocess.run(["tar", "-tzf", archives[0]], capture_output=True, text=True, check=True).stdout
+    listed = json.loads(controller("backups", "list", report["run"], "--json").stdout)
+    assert sorted(backup["host"] for backup in listed) == ["h1", "h2", "h3", "h4"]
+    opened = controller.home / "h1.tar.gz"
+    assert controller("backups", "open", report["run"], "h1", "--out", str(opened)).returncode == 0
+    listing = subprocess.run(["tar", "-tzf", opened], capture_output=True, text=True, check=True).stdout
     assert "etc/mcp/agent.yaml" in listing
     code, report = controller.run(lab, runbook="verification")
     assert (code, set(outcomes(report).values())) == (1, {"failed"}), "1.4.2 is not what the plan names"
