@@ -8,7 +8,7 @@ from pathlib import Path
 from upkeep.audit.history import History
 from upkeep.domain.host_time import HostTime, host_time
 from upkeep.domain.plan import Plan
-from upkeep.domain.record import RunRecord, RunRequest
+from upkeep.domain.record import RunRecord
 from upkeep.errors import Refused
 from upkeep.services.calendars import Calendars
 from upkeep.wiring import Site
@@ -27,7 +27,7 @@ class WindowKeeper:
 
     def __init__(self, history: History, record: RunRecord) -> None:
         self._history, self._record = history, record
-        self._bound = record.runbook in BOUND | {PRESTAGE} and not record.dry_run
+        self._bound = record.runbook in BOUND | {PRESTAGE} and not record.dry_run and not record.override
         self._calendars = Calendars(_plan_that_binds(record), Path(record.plan_dir))
         self._time: tuple[datetime, HostTime] | None = None
 
@@ -62,22 +62,20 @@ def measured_host_time(history: History, record: RunRecord) -> HostTime:
     return host_time(record.plan, record.profile, times.changes, times.rollbacks)
 
 
-def refuse_outside_window(site: Site, record: RunRecord, request: RunRequest, now: datetime | None = None) -> None:
-    """A run that changes hosts begins only while its first host may start.
+def refuse_outside_window(site: Site, record: RunRecord, now: datetime | None = None) -> None:
+    """A run that changes hosts begins only while its first host may start, or waits for the approval of its override.
 
     Raises:
-        Refused: closed, frozen, a calendar that cannot be read, too late, or an override, which nobody can approve yet.
+        Refused: closed, frozen, a calendar that cannot be read, or too late.
     """
     if record.runbook not in BOUND | {PRESTAGE} or record.dry_run:
         return
-    if request.override_freeze:
-        raise Refused(
-            "a freeze is overridden only with the approval of a second person, and approvals are not there yet",
-            remedy="wait for the freeze to end, or have its owner take it out of the calendar",
-        )
     why = WindowKeeper(site.history, record).may_start(now or datetime.now(UTC))
     if why and record.runbook == PRESTAGE:
         remedy = "wait for the window, or let the plan say delivery.prestage: any time (a freeze binds all the same)"
         raise Refused(why, remedy=remedy)
     if why:
-        raise Refused(why, remedy="wait for the window; upkeep windows PLAN shows when it opens")
+        raise Refused(
+            why,
+            remedy="wait for the window (upkeep windows PLAN), or ask a second person: --override-window --reason TEXT",
+        )

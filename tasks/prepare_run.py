@@ -144,6 +144,8 @@ def _earlier(site: Site, runbook: str, request: RunRequest) -> _Subject:
     """The frozen subject of an earlier run: the list that was approved is the list that is retried or undone."""
     detail = site.history.run(request.of_run)
     record, undo = detail.record, runbook == "rollback"
+    if undo and not request.reason.strip():
+        raise BadInput("a rollback by hand needs a reason", remedy="say why; it is kept in the history")
     if undo and datetime.now(UTC) > (detail.ended_at or detail.started_at) + record.plan.rollback_window:
         window = words(record.plan.rollback_window)
         raise Refused(
@@ -239,4 +241,12 @@ def _record(runbook: str, request: RunRequest, subject: _Subject, trusted: Trust
         fleet_size=len(subject.earlier.record.targets) if subject.earlier else len(subject.hosts),
         started_at=now,
         process=this_process(),
+        asked=_findable(request),
+        override=request.reason if request.override_window else "",
     )
+
+
+def _findable(request: RunRequest) -> RunRequest:
+    """The request with files as any process finds them."""
+    files = {"inventory": request.inventory, "plan": request.plan}
+    return request.model_copy(update={name: str(Path(file).absolute()) for name, file in files.items() if file})

@@ -11,6 +11,7 @@ from upkeep.audit.checkpoints import Checkpoints
 from upkeep.audit.copies import Copies
 from upkeep.audit.history import History
 from upkeep.audit.outbox import Outbox
+from upkeep.audit.people import People
 from upkeep.audit.signing import KeyFolder
 from upkeep.documents import resolve
 from upkeep.domain.delivery import Delivery, listen_address
@@ -48,6 +49,11 @@ class Site:
     def outbox(self) -> Outbox:
         """What is to be sent to other systems, kept beside the history."""
         return Outbox(self.history)
+
+    @functools.cached_property
+    def people(self) -> People:
+        """Who may sign in, approve and administer."""
+        return People(self.history)
 
     @functools.cached_property
     def _sealed(self) -> tuple[History, Checkpoints]:
