@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deployments.forms import form_of, inventories, plans
-from deployments.serve import RUNBOOKS
+from deployments.serve import RUNBOOKS, deployment_of
 from upkeep.domain.record import RunRequest
 from upkeep.settings import Settings
 
@@ -71,3 +71,41 @@ def test_without_files_to_offer_a_plan_is_a_plain_field(tmp_path: Path) -> None:
     settings = Settings.from_environment({"UPKEEP_HOME": str(tmp_path)})
     form = form_of("maintenance", maintenance.parameters.model_dump(mode="json"), settings)
     assert form["definitions"]["RunRequest"]["properties"]["plan"]["type"] == "string"
+
+
+def judged(runbook: str, folder: Path, request: dict[str, object]) -> None:
+    """Judge parameters as the Prefect server does before it creates a run."""
+    from prefect.utilities.schema_tools.validation import validate
+
+    flow = next(one for one in ASKING if one.name == runbook)
+    settings = Settings.from_environment({"UPKEEP_HOME": str(folder), "UPKEEP_PLANS": str(EXAMPLES)})
+    form = form_of(runbook, flow.parameters.model_dump(mode="json"), settings)
+    validate({"request": request}, form, raise_on_error=True)
+
+
+@pytest.mark.parametrize(
+    ("runbook", "request_", "reason"),
+    [
+        ("maintenance", {"ticket": "C" * 65}, "too long"),
+        ("maintenance", {"dry_run": "perhaps"}, "boolean"),
+        ("maintenance", {"plan": 7}, "valid"),
+        ("rollback", {}, "of_run"),
+        ("rollback", {"of_run": ""}, "short|empty"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_a_reason_before_a_run_is_created(
+    tmp_path: Path, runbook: str, request_: dict[str, object], reason: str
+) -> None:
+    from prefect.utilities.schema_tools.validation import ValidationError
+
+    with pytest.raises(ValidationError, match=reason):
+        judged(runbook, tmp_path, request_)
+
+
+def test_programs_may_name_any_file_and_the_fields_a_form_hides(tmp_path: Path) -> None:
+    judged("maintenance", tmp_path, {"plan": "/elsewhere/plan.yaml", "source": "webhook", "run_id": "r1"})
+    judged("maintenance", tmp_path, {"plan": str(EXAMPLES / "plan.yaml"), "resume": "r1"})
+
+
+def test_the_server_judges_what_a_form_sends() -> None:
+    assert all(deployment_of(runbook).enforce_parameter_schema for runbook in ASKING)
