@@ -43,6 +43,9 @@ def up(host: str, port: int, pages_port: int) -> int:
     server, pages = _address(host, port), _address(host, pages_port)
     access = prefect_access(here.settings, host, os.environ)
     environment = {**os.environ, **access, "PREFECT_API_URL": f"{server}/api"}
+    environment.setdefault(
+        "PREFECT_UI_STATIC_DIRECTORY", str(here.settings.home / "prefect-ui")
+    )  # not among the programs
     link = SignInLink(here.settings)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
