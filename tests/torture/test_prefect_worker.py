@@ -91,7 +91,7 @@ def test_after_a_workers_sigterm_the_run_is_marked_and_resumed(lab: Lab, worked:
     run = worked.start(request_for(lab, healthy_time="5s"))
     worked.until_switched(lab)
     worked.worker.terminate()
-    assert worked.worker.wait(60) == 0
+    assert worked.worker.wait(300) == 0
     until(lambda: lives(worked.run_of(run).process) is False)
     worked.reconcile()
     if worked.run_of(run).outcome is None:

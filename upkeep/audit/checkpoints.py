@@ -120,8 +120,8 @@ class Checkpoints:
     def _make_or_say(self, if_older_than: timedelta) -> None:
         try:
             self.make(if_older_than=if_older_than)
-        except AuditError:
-            log.exception("no checkpoint was made; the next one covers what this one would have")
+        except AuditError as error:
+            log.warning("no checkpoint was made (%s); the next one covers what this one would have", error)
 
     def _copy_within(self, limit: timedelta) -> None:
         """A store that hangs is left alone; what it did not take is tried again with the next checkpoint."""

@@ -36,6 +36,7 @@ class Witness(Watcher, Orders):
         self._watched_deadlines: dict[str, float] = {}
         self._in_work: set[tuple[str, str]] = set()
         self._found_worse: set[tuple[str, str]] = set()
+        self._answered_at: dict[tuple[str, str], float] = {}
         self._last_commit: dict[tuple[str, str], float] = {}
 
     def begins(self, host: SimHost, run: str, phase: str) -> None:
@@ -79,8 +80,10 @@ class Witness(Watcher, Orders):
         """A host's work is over."""
         if isinstance(event, Changed):
             self._in_work.discard((controller.run, event.host))
+            self._answered_at[controller.run, event.host] = self._timeline.seconds
         if isinstance(event, Looked):
-            self._found_worse |= {(controller.run, host) for host in event.worse}
+            worse = {(controller.run, host) for host in event.worse}
+            self._found_worse |= worse - self._in_work  # those in work are on their way back for another reason already
         if isinstance(order, Change) and isinstance(event, Changed):
             self._last_commit[controller.run, order.stage] = self._timeline.seconds
 
@@ -100,7 +103,7 @@ class Witness(Watcher, Orders):
             if went_back and (controller.run, name) in self._found_worse:
                 self._broken(f"{name}: got worse and went back, and does not count as a failure")
             if hosts[name].journal.run in {"", controller.run}:
-                self._ended(hosts[name], result)
+                self._ended(controller.run, hosts[name], result)
             if not is_good(result.outcome) and not (result.reason and result.remedy):
                 self._broken(f"{name}: {result.outcome} without reason or remedy ({result.reason!r})")
 
@@ -109,10 +112,13 @@ class Witness(Watcher, Orders):
         if [line.seq for line in self._store.lines] != list(range(1, len(self._store.lines) + 1)):
             self._broken("the history has gaps")
 
-    def _ended(self, host: SimHost, result: HostResult) -> None:
+    def _ended(self, run: str, host: SimHost, result: HostResult) -> None:
         since = self._bad_since.get(host.name)
         if since is not None and self._timeline.seconds - since < JUST_NOW_SECONDS:
             return
+        went_back = result.outcome is HostOutcome.ROLLED_BACK
+        if went_back and since is not None and since > self._answered_at.get((run, host.name), 0):
+            return  # it was well on the old version; what happens to it later is no part of the run
         before = host.journal.before
         version = {HostOutcome.COMMITTED: NEW, HostOutcome.ALREADY_CURRENT: NEW, HostOutcome.ROLLED_BACK: before}
         wanted = version.get(result.outcome)

@@ -38,7 +38,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield Served(controller, api)
     finally:
         up.send_signal(signal.SIGTERM)
-        assert up.wait(60) == 0, (folder / "up.log").read_text()
+        assert up.wait(180) == 0, (folder / "up.log").read_text()
 
 
 def test_a_run_started_through_the_server_changes_the_fleet_and_leaves_its_artifacts(lab: Lab, served: Served) -> None:

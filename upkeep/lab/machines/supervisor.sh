@@ -7,12 +7,18 @@ set -u
 for cgroup in $CGROUPS; do
 	echo $$ >"$cgroup/cgroup.procs" || exit 96
 done
-e2fsck -p "$IMAGE" >/dev/null 2>&1
-for tenth in 1 2 3 4 5 6 7 8 9; do # loop devices are handed out in a race with other machines
-	mount -o loop,errors=remount-ro "$IMAGE" "$DISK" && break
-	sleep "0.$tenth"
+tries=0
+while [ -n "$(losetup -j "$IMAGE")" ] && [ "$tries" -lt 100 ]; do # after a power cut the kernel lets go of it in its own time
+	tries=$((tries + 1))
+	sleep 0.2
 done
-mountpoint -q "$DISK" || exit 97
+e2fsck -p "$IMAGE" >/dev/null 2>&1
+tries=0
+until mount -o loop,errors=remount-ro "$IMAGE" "$DISK"; do # loop devices are handed out in a race with other machines
+	tries=$((tries + 1))
+	[ "$tries" -lt 40 ] || exit 97
+	sleep 0.3
+done
 mkdir -p "$DISK/upper" "$DISK/work"
 mount -t overlay "$NAME" -o "lowerdir=$LOWER,upperdir=$DISK/upper,workdir=$DISK/work" "$ROOT" || exit 98
 while :; do
