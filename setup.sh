@@ -58,6 +58,8 @@ machines() {
 		chromium:chromium; do
 		command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair#*:}"
 	done
+	# its programs are not on PATH
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$missing postgresql"
 	[ -z "$missing" ] && return
 	say "installing$missing"
 	# a list of packages

@@ -9,12 +9,13 @@ from deployments.services import in_background
 from flows.backup import backup
 from flows.maintenance import maintenance
 from flows.pre_update_check import pre_update_check
+from flows.prestage import prestage
 from flows.release_watch import release_watch
 from flows.rollback import rollback
 from flows.staged_upgrade import staged_upgrade
 from flows.verification import verification
 
-RUNBOOKS = (maintenance, pre_update_check, backup, staged_upgrade, verification, rollback, release_watch)
+RUNBOOKS = (maintenance, pre_update_check, backup, staged_upgrade, verification, rollback, prestage, release_watch)
 
 
 def main() -> None:

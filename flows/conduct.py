@@ -12,11 +12,13 @@ from prefect.futures import PrefectFuture
 from tasks.change_host import change_host
 from tasks.check_host import check_host
 from tasks.collect import answer_for
+from tasks.keep_approvals import ApprovalKeeper
 from tasks.keep_windows import WindowKeeper
 from tasks.look_at_stage import look_at_stage
 from tasks.roll_back_host import undo_host
 from tasks.session import RunSession
 from tasks.steady_clock import steady_now, wall_now
+from upkeep.domain.approval_rule import Awaited
 from upkeep.domain.engine import Engine
 from upkeep.domain.orders import Change, Changed, Check, Checked, Event, Look, Order, StopAsked, Undo
 
@@ -28,9 +30,13 @@ Answers = SimpleQueue[tuple[Order, "PrefectFuture[Any]"]]
 def engine_of(session: RunSession, *, last_look: bool = True) -> Engine:
     """The engine of a run that begins, or of one that goes on."""
     record, keeper = session.record, WindowKeeper(session.history, session.record)
+    approvals = ApprovalKeeper(session.history, record)
 
     def may_start(_steady: datetime) -> str:
         return keeper.may_start(wall_now())
+
+    def awaits(stage: str, place: int, _steady: datetime) -> Awaited | None:
+        return approvals.awaits(stage, place, wall_now())
 
     if session.left is None or record.dry_run:
         return Engine(
@@ -39,6 +45,7 @@ def engine_of(session: RunSession, *, last_look: bool = True) -> Engine:
             fleet_size=record.fleet_size,
             dry_run=record.dry_run,
             may_start=may_start,
+            awaits=awaits,
             last_look=last_look,
         )
     return Engine.resumed(
@@ -48,12 +55,13 @@ def engine_of(session: RunSession, *, last_look: bool = True) -> Engine:
         now=steady_now(),
         fleet_size=record.fleet_size,
         may_start=may_start,
+        awaits=awaits,
         last_look=last_look,
     )
 
 
 def conduct(session: RunSession, engine: Engine) -> None:
-    """Carry out orders until the engine is finished and nothing is in work.
+    """Carry out orders until the engine is finished, or waits for people, and nothing is in work.
 
     Raises:
         Pause: the run was suspended in Prefect's UI; the hosts in work were finished, and what comes next is for the resumed run.
@@ -63,7 +71,7 @@ def conduct(session: RunSession, engine: Engine) -> None:
     suspended: Pause | None = None
     stages = StageBook(session, engine)
     stages.note()
-    while open_orders or not (engine.finished or suspended):
+    while open_orders or not (engine.finished or suspended or engine.waits_for):
         for order in [] if suspended else engine.orders(steady_now()):
             stages.note()
             _hand_out(session, order, answers)
@@ -79,7 +87,8 @@ def conduct(session: RunSession, engine: Engine) -> None:
         _listen_for_stop(session, engine)
     if suspended:
         raise suspended
-    _write_down_the_rest(session, engine)
+    if engine.finished:
+        _write_down_the_rest(session, engine)
 
 
 def _hand_out(session: RunSession, order: Order, answers: Answers) -> None:
@@ -161,7 +170,11 @@ class StageBook:
             self._open(verdict.stage)
             history.stage_closed(run, verdict.stage, verdict.decision.value, verdict.reason)
         if engine.stage is not None and not engine.dry_run and not engine.finished:
-            self._open(engine.stage.name)
+            self._open_approved(engine.stage.name)
+
+    def _open_approved(self, name: str) -> None:
+        if name not in self._opened and self._engine.approval_missing(steady_now()) is None:
+            self._open(name)
 
     def _open(self, name: str) -> None:
         if name not in self._opened:

@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.conduct import conduct, engine_of
 from flows.opening import HOSTS_AT_ONCE, open_run, run_name, threads
+from tasks.keep_approvals import wait_for_approval
 from tasks.report import close_and_report
 from upkeep.domain.record import RunReport, RunRequest
 
@@ -21,4 +22,6 @@ def maintenance(request: RunRequest) -> RunReport:
     with open_run("maintenance", request) as session:
         engine = engine_of(session)
         conduct(session, engine)
+        if engine.waits_for:
+            return wait_for_approval(session, engine.waits_for)
         return close_and_report(session, engine.outcome, engine.reason)

@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.board import Board
+from tasks.keep_approvals import refuse_unapprovable
 from tasks.keep_windows import refuse_outside_window
 from tasks.missed_starts import as_planned
 from tasks.prepare_run import open_session, prepare
@@ -67,7 +68,8 @@ def _session(runbook: str, request: RunRequest, *, with_archives: bool) -> RunSe
         return resume_session(site(), left, request, flow_run_id)
     with as_planned(site(), runbook, request, flow_run.scheduled_start_time):
         prepared = prepare(site(), runbook, request, with_archives=with_archives, flow_run_id=flow_run_id)
-        refuse_outside_window(site(), prepared.record, request)
+        refuse_unapprovable(prepared.record, request)
+        refuse_outside_window(site(), prepared.record)
         return open_session(site(), prepared)
 
 

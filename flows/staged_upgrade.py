@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.conduct import conduct, engine_of
 from flows.opening import HOSTS_AT_ONCE, open_run, run_name, threads
+from tasks.keep_approvals import wait_for_approval
 from tasks.report import close_and_report
 from upkeep.domain.record import RunReport, RunRequest
 
@@ -16,4 +17,6 @@ def staged_upgrade(request: RunRequest) -> RunReport:
     with open_run("staged_upgrade", request) as session:
         engine = engine_of(session, last_look=False)
         conduct(session, engine)
+        if engine.waits_for:
+            return wait_for_approval(session, engine.waits_for)
         return close_and_report(session, engine.outcome, engine.reason)

@@ -7,13 +7,17 @@ from pathlib import Path
 
 from upkeep.audit.history import History
 from upkeep.domain.host_time import HostTime, host_time
-from upkeep.domain.record import RunRecord, RunRequest
+from upkeep.domain.plan import Plan
+from upkeep.domain.record import RunRecord
 from upkeep.errors import Refused
 from upkeep.services.calendars import Calendars
 from upkeep.wiring import Site
 
 BOUND = frozenset({"maintenance", "staged_upgrade"})
 """Runbooks that windows and freezes bind. A rollback is not: the way back must not wait for a calendar (ADR 9)."""
+
+PRESTAGE = "prestage"
+"""Bound as well, unless the plan lets archives come at any time; freezes bind it even then."""
 
 _MEASURED_EVERY = timedelta(minutes=5)
 
@@ -23,8 +27,8 @@ class WindowKeeper:
 
     def __init__(self, history: History, record: RunRecord) -> None:
         self._history, self._record = history, record
-        self._bound = record.runbook in BOUND and not record.dry_run
-        self._calendars = Calendars(record.plan, Path(record.plan_dir))
+        self._bound = record.runbook in BOUND | {PRESTAGE} and not record.dry_run and not record.override
+        self._calendars = Calendars(_plan_that_binds(record), Path(record.plan_dir))
         self._time: tuple[datetime, HostTime] | None = None
 
     def may_start(self, now: datetime) -> str:
@@ -34,6 +38,8 @@ class WindowKeeper:
         schedule = self._calendars.schedule(now)
         if not schedule.binds:
             return ""
+        if self._record.runbook == PRESTAGE:
+            return schedule.refusal(now, self._record.plan.delivery.timeout)
         time = self._host_time(now)
         return schedule.refusal(now, time.change, time.rollback)
 
@@ -44,6 +50,11 @@ class WindowKeeper:
         return self._time[1]
 
 
+def _plan_that_binds(record: RunRecord) -> Plan:
+    any_time = record.runbook == PRESTAGE and record.plan.delivery.prestage == "any time"
+    return record.plan.model_copy(update={"window": ()}) if any_time else record.plan
+
+
 def measured_host_time(history: History, record: RunRecord) -> HostTime:
     """What a host of this run takes, from the history of these hosts."""
     hosts = {host.name for host in record.targets}
@@ -51,19 +62,20 @@ def measured_host_time(history: History, record: RunRecord) -> HostTime:
     return host_time(record.plan, record.profile, times.changes, times.rollbacks)
 
 
-def refuse_outside_window(site: Site, record: RunRecord, request: RunRequest, now: datetime | None = None) -> None:
-    """A run that changes hosts begins only while its first host may start.
+def refuse_outside_window(site: Site, record: RunRecord, now: datetime | None = None) -> None:
+    """A run that changes hosts begins only while its first host may start, or waits for the approval of its override.
 
     Raises:
-        Refused: closed, frozen, a calendar that cannot be read, too late, or an override, which nobody can approve yet.
+        Refused: closed, frozen, a calendar that cannot be read, or too late.
     """
-    if record.runbook not in BOUND or record.dry_run:
+    if record.runbook not in BOUND | {PRESTAGE} or record.dry_run:
         return
-    if request.override_freeze:
-        raise Refused(
-            "a freeze is overridden only with the approval of a second person, and approvals are not there yet",
-            remedy="wait for the freeze to end, or have its owner take it out of the calendar",
-        )
     why = WindowKeeper(site.history, record).may_start(now or datetime.now(UTC))
+    if why and record.runbook == PRESTAGE:
+        remedy = "wait for the window, or let the plan say delivery.prestage: any time (a freeze binds all the same)"
+        raise Refused(why, remedy=remedy)
     if why:
-        raise Refused(why, remedy="wait for the window; upkeep windows PLAN shows when it opens")
+        raise Refused(
+            why,
+            remedy="wait for the window (upkeep windows PLAN), or ask a second person: --override-window --reason TEXT",
+        )

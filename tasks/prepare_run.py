@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urljoin
 
-from tasks.session import Archive, RunSession
+from tasks.deliveries import Archive
+from tasks.judge_delivery import judge_delivery, pull_url
+from tasks.session import RunSession
 from upkeep.audit.reading import RunDetail
 from upkeep.documents import load_inventory, load_plan, load_profile, profile_path
 from upkeep.domain.change import HostOutcome
@@ -19,7 +20,6 @@ from upkeep.domain.inventory import Host
 from upkeep.domain.plan import Plan
 from upkeep.domain.profile import AgentProfile, Trust
 from upkeep.domain.record import Actor, RunRecord, RunRequest, subject_hash
-from upkeep.domain.release import Artifact
 from upkeep.domain.selector import Selector
 from upkeep.domain.stages import Candidate, plan_stages
 from upkeep.errors import BadInput, ChecksumMismatch, Refused, UntrustedRelease
@@ -61,6 +61,7 @@ def prepare(
     targets = site.targets(subject.hosts, inventory)
     trusted = _release(site, subject)
     archives = _archives(site, subject.profile, subject.plan, trusted) if with_archives else ()
+    judge_delivery(site, subject.plan, archives, targets)
     record = _record(runbook, request, subject, trusted).model_copy(update={"flow_run_id": flow_run_id})
     return Prepared(record, targets, archives)
 
@@ -143,6 +144,8 @@ def _earlier(site: Site, runbook: str, request: RunRequest) -> _Subject:
     """The frozen subject of an earlier run: the list that was approved is the list that is retried or undone."""
     detail = site.history.run(request.of_run)
     record, undo = detail.record, runbook == "rollback"
+    if undo and not request.reason.strip():
+        raise BadInput("a rollback by hand needs a reason", remedy="say why; it is kept in the history")
     if undo and datetime.now(UTC) > (detail.ended_at or detail.started_at) + record.plan.rollback_window:
         window = words(record.plan.rollback_window)
         raise Refused(
@@ -208,22 +211,8 @@ def _archives(site: Site, profile: AgentProfile, plan: Plan, trusted: TrustedRel
         except ChecksumMismatch as error:
             raise UntrustedRelease(str(error)) from error
         inspect(path, profile.installer.binary_member)
-        found.append(Archive(artifact, path, pull_url(trusted, artifact, plan)))
+        found.append(Archive(artifact, path, pull_url(trusted, artifact, plan.delivery)))
     return tuple(found)
-
-
-def pull_url(trusted: TrustedRelease, artifact: Artifact, plan: Plan) -> str:
-    """Where hosts pull an archive from: the plan's URL, else the release's own.
-
-    Raises:
-        BadInput: the plan wants hosts to pull, and there is no URL.
-    """
-    url = plan.delivery.url or urljoin(trusted.location, artifact.url)
-    if plan.delivery.how == "pull" and not url.startswith(("http://", "https://")):
-        raise BadInput(
-            "delivery.how is pull, but the archive has no URL", found=url, remedy="give delivery.url, or use how: push"
-        )
-    return url
 
 
 def _record(runbook: str, request: RunRequest, subject: _Subject, trusted: TrustedRelease) -> RunRecord:
@@ -252,4 +241,12 @@ def _record(runbook: str, request: RunRequest, subject: _Subject, trusted: Trust
         fleet_size=len(subject.earlier.record.targets) if subject.earlier else len(subject.hosts),
         started_at=now,
         process=this_process(),
+        asked=_findable(request),
+        override=request.reason if request.override_window else "",
     )
+
+
+def _findable(request: RunRequest) -> RunRequest:
+    """The request with files as any process finds them."""
+    files = {"inventory": request.inventory, "plan": request.plan}
+    return request.model_copy(update={name: str(Path(file).absolute()) for name, file in files.items() if file})

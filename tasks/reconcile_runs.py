@@ -12,6 +12,8 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import AwaitingRetry, Crashed
 
 from tasks.resume_run import is_conducted
+from tasks.take_up_approved import look_after
+from upkeep.audit.approvals import waits_for
 from upkeep.audit.reading import RunDetail
 from upkeep.wiring import Site
 
@@ -29,8 +31,17 @@ class Orphan:
 def reconcile_runs(site: Site) -> list[Orphan]:
     """Look for runs whose controller is gone; note each once, correct its flow run, and hand it to a worker if its plan says so."""
     unconducted = [detail for detail in site.history.open_runs() if not is_conducted(detail)]
-    if not unconducted:
-        return []
+    waiting = {detail.id: standing for detail in unconducted if (standing := waits_for(site.history, detail.id))}
+    looked = [
+        Orphan(detail.id, look_after(site, detail, waiting[detail.id]))
+        for detail in unconducted
+        if detail.id in waiting
+    ]
+    unconducted = [detail for detail in unconducted if detail.id not in waiting]
+    return [orphan for orphan in looked if orphan.done] + (_corrected(site, unconducted) if unconducted else [])
+
+
+def _corrected(site: Site, unconducted: list[RunDetail]) -> list[Orphan]:
     with get_client(sync_client=True) as client:
         done = [(detail, _correct(client, detail)) for detail in unconducted]
     return [_noted(site, detail, what) for detail, what in done if what]

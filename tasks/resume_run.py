@@ -5,9 +5,12 @@ from __future__ import annotations
 import getpass
 from datetime import UTC, datetime
 
+from tasks.approving import void_if_changed
+from tasks.keep_windows import WindowKeeper
 from tasks.prepare_run import prepare_again
 from tasks.session import RunSession
 from tasks.vouching import LEASE
+from upkeep.audit.approvals import waits_for
 from upkeep.audit.reading import RunDetail
 from upkeep.domain.interruption import interrupted
 from upkeep.domain.record import Actor, RunRequest
@@ -68,12 +71,36 @@ def resume_session(site: Site, detail: RunDetail, request: RunRequest, flow_run_
     """Take the run over and hand out what its steps share.
 
     Raises:
-        BadInput, Refused: its release, archives or keys cannot be had any more.
+        BadInput, Refused: its release, archives or keys cannot be had any more, or it waits for people.
     """
+    reason = _refuse_unapproved(site, detail) or request.reason or "its controller died"
     prepared = prepare_again(site, detail)
     actor = Actor(name=request.requested_by or getpass.getuser())
-    reason = request.reason or "its controller died"
     site.history.resume_run(detail.id, actor, this_process(), flow_run_id=flow_run_id, reason=reason)
     known = {name: host.result() for name, host in detail.hosts.items() if host.outcome is not None}
     left = interrupted(site.history.events(detail.id))
     return RunSession(site, prepared.record, prepared.targets, prepared.archives, known=known, left=left, resumed=True)
+
+
+def _refuse_unapproved(site: Site, detail: RunDetail) -> str:
+    """Why a run that waited goes on: it is approved, of exactly what its files say now, and its window is open; empty when it did not wait.
+
+    Raises:
+        Refused: it goes on waiting.
+    """
+    standing, now = waits_for(site.history, detail.id), datetime.now(UTC)
+    if standing is None:
+        return ""
+    look = f"see how it stands: upkeep status {detail.id}"
+    if not standing.met(now):
+        raise Refused(
+            f"run {detail.id} waits for the approval of {standing.subject}: {standing.told(now)}", remedy=look
+        )
+    if differs := void_if_changed(site, detail, standing):
+        raise Refused(
+            f"run {detail.id} was approved, and its files say something else since then, so that the approval is void: {differs}",
+            remedy="put the files back and approve again, or stop the run and start a new one",
+        )
+    if why := WindowKeeper(site.history, detail.record).may_start(now):
+        raise Refused(f"run {detail.id} is approved and goes on waiting: {why}", remedy=look)
+    return f"{standing.subject} is approved: {standing.told(now)}"

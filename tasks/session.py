@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 
+from tasks.deliveries import Archive, Deliveries
+from tasks.keep_windows import WindowKeeper
 from upkeep.audit.history import History, StepRecord
 from upkeep.domain.change import HostResult, Step
 from upkeep.domain.engine import Interrupted
@@ -19,7 +20,7 @@ from upkeep.domain.inventory import Host
 from upkeep.domain.orders import Changed
 from upkeep.domain.profile import AgentProfile
 from upkeep.domain.record import RunRecord
-from upkeep.domain.release import Artifact, Release
+from upkeep.domain.release import Release
 from upkeep.errors import ArtifactError, Cancelled, Refused, StepFailed, UpkeepError
 from upkeep.hosts.host_change import HostChange
 from upkeep.hosts.host_state import HostState
@@ -62,15 +63,6 @@ class HostWork:
         return registration_findings(self.centre, wanted.node, version, wanted.register_within)
 
 
-@dataclass(frozen=True)
-class Archive:
-    """A verified archive on the controller; `url` is where hosts may pull it from."""
-
-    artifact: Artifact
-    path: Path
-    url: str
-
-
 class RunSession:
     """One run's shared things; safe to use from many threads."""
 
@@ -88,6 +80,7 @@ class RunSession:
         self.record = record
         self.history: History = site.history
         self.archives = tuple(archives)
+        self.deliveries = Deliveries(record.plan, len(record.targets), site)
         self.backups = site.backups_of(record.id)
         self.backup_keys = site.backup_keys
         self.hosts = {host.name: host for host in record.targets}
@@ -103,6 +96,7 @@ class RunSession:
         self._answers: dict[str, Changed] = {}
         self.passed: dict[str, Passed] = {}
         self._lock = threading.Lock()
+        self._keeper: WindowKeeper | None = None
 
     @property
     def release(self) -> Release:
@@ -219,9 +213,22 @@ class RunSession:
                 self._work[host].transport.close()
             self._ended.wait(_BREAK_OFF_EVERY_SECONDS)
 
+    def why_not_now(self, now: datetime) -> str:
+        """Why no further host may be begun: the run was stopped or cancelled, or its window does not allow it; empty when one may."""
+        with self._lock:
+            if self._keeper is None:
+                self._keeper = WindowKeeper(self.history, self.record)
+            asked = self.cancelled or self.history.stop_requested(self.record.id)
+            return asked or self._keeper.may_start(now)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not beyond the end of the run."""
+        self._ended.wait(seconds)
+
     def close(self) -> None:
         """End every connection."""
         self._ended.set()
+        self.deliveries.close()
         with self._lock:
             for work in self._work.values():
                 work.transport.close()

@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.e2e.lab.controller import Controller
+    from tests.postgresql import Cluster
     from upkeep.lab.lab import Lab
 
 
@@ -42,3 +43,12 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     made.up(hosts=4)
     yield made
     made.remove()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Cluster]:
+    """The one PostgreSQL of this test process."""
+    from tests.postgresql import running_cluster
+
+    with running_cluster() as cluster:
+        yield cluster

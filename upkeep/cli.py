@@ -44,12 +44,17 @@ Settings = Annotated[
 Hosts = Annotated[str, typer.Option("--hosts", help="Only these of the plan's targets: a selector like zone=b,!web-07")]
 Ticket = Annotated[str, typer.Option(help="Change ticket")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history")]
-OverrideFreeze = Annotated[
-    str, typer.Option(metavar="REASON", help="Why a freeze does not count; needs a second person")
+OverrideWindow = Annotated[
+    bool,
+    typer.Option(
+        "--override-window",
+        help="Go on in a freeze or outside the window; needs --reason and a second person's approval",
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before starting")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Look and plan only; nothing on any host changes")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else")]
+Comment = Annotated[str, typer.Option(help="Kept in the history with the decision")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id, a unique beginning of one, or 'last'")]
 
 
@@ -66,7 +71,10 @@ def _options(
 @app.command()
 def run(
     runbook: Annotated[
-        str, typer.Argument(help="maintenance, pre_update_check, backup, staged_upgrade, verification, release_watch")
+        str,
+        typer.Argument(
+            help="maintenance, pre_update_check, backup, prestage, staged_upgrade, verification, release_watch"
+        ),
     ],
     *,
     inventory: Inventory = "",
@@ -75,7 +83,7 @@ def run(
     hosts: Hosts = "",
     ticket: Ticket = "",
     reason: Reason = "",
-    override_freeze: OverrideFreeze = "",
+    override_window: OverrideWindow = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -94,7 +102,7 @@ def run(
         hosts=hosts,
         ticket=ticket,
         reason=reason,
-        override_freeze=override_freeze,
+        override_window=override_window,
         dry_run=dry_run,
         source="cli",
     )
@@ -111,7 +119,7 @@ def start(
     hosts: Hosts = "",
     ticket: Ticket = "",
     reason: Reason = "",
-    override_freeze: OverrideFreeze = "",
+    override_window: OverrideWindow = False,
     dry_run: DryRun = False,
 ) -> None:
     """Run a runbook through the Prefect server that PREFECT_API_URL names, and say where to watch it."""
@@ -125,7 +133,7 @@ def start(
         hosts=hosts,
         ticket=ticket,
         reason=reason,
-        override_freeze=override_freeze,
+        override_window=override_window,
         dry_run=dry_run,
         requested_by=getpass.getuser(),
         source="cli",
@@ -161,7 +169,9 @@ def rollback(run_id: RunId, *, hosts: Hosts = "", reason: Reason = "", yes: Yes 
     from upkeep.commands import running  # noqa: PLC0415
     from upkeep.domain.record import RunRequest  # noqa: PLC0415
 
-    request = RunRequest(of_run=run_id, hosts=hosts, reason=reason or f"rollback of run {run_id} by hand", source="cli")
+    if not reason.strip():
+        raise BadInput("a rollback by hand needs a reason", remedy="give --reason TEXT, which is kept in the history")
+    request = RunRequest(of_run=run_id, hosts=hosts, reason=reason, source="cli")
     _run(lambda: running.run_runbook("rollback", request, as_json=as_json, yes=yes), "rollback", as_json=as_json)
 
 
@@ -179,6 +189,22 @@ def stop(run_id: RunId, *, reason: Reason = "") -> None:
     from upkeep.commands import inspecting  # noqa: PLC0415
 
     inspecting.ask_stop(run_id, reason)
+
+
+@app.command()
+def approve(run_id: RunId, *, comment: Comment = "") -> None:
+    """Approve what a run waits for. The token comes from UPKEEP_TOKEN, a prompt or standard input, never from the command line."""
+    from upkeep.commands import approving  # noqa: PLC0415
+
+    approving.approve(run_id, comment)
+
+
+@app.command()
+def reject(run_id: RunId, *, comment: Comment = "") -> None:
+    """Reject what a run waits for: the run ends, changed hosts stay as they are, no other host is touched. Token as for approve."""
+    from upkeep.commands import approving  # noqa: PLC0415
+
+    approving.reject(run_id, comment)
 
 
 @app.command()

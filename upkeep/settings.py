@@ -22,6 +22,8 @@ class Settings(BaseModel):
     inventories: tuple[Path, ...] = ()
     proxy_header: str = ""
     trusted_proxies: str = ""
+    relay: str = ""
+    url: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -30,6 +32,9 @@ class Settings(BaseModel):
         `UPKEEP_PLANS`: folders, separated by colons, whose plans start by themselves, whose templates are watched, and which
         the forms offer; `UPKEEP_INVENTORIES`: folders whose inventories the forms offer. Who signed in at the site's own proxy
         comes in the header `UPKEEP_PROXY_HEADER` from the addresses `UPKEEP_TRUSTED_PROXIES`, and from no others.
+
+        `UPKEEP_RELAY` is the ADDRESS[:PORT] of this controller from which hosts may pull archives. `UPKEEP_URL` is the address of
+        the web pages as people reach it; without it messages hold no links.
         """
         home = Path(environ.get("UPKEEP_HOME") or Path.home() / ".local" / "state" / "upkeep").expanduser().absolute()
         return cls(
@@ -41,6 +46,8 @@ class Settings(BaseModel):
             inventories=_folders(environ.get("UPKEEP_INVENTORIES") or str(home / "inventories")),
             proxy_header=environ.get("UPKEEP_PROXY_HEADER", ""),
             trusted_proxies=environ.get("UPKEEP_TRUSTED_PROXIES", ""),
+            relay=environ.get("UPKEEP_RELAY", ""),
+            url=environ.get("UPKEEP_URL", "").rstrip("/"),
         )
 
     @property

@@ -11,15 +11,19 @@ from upkeep.audit.checkpoints import Checkpoints
 from upkeep.audit.copies import Copies
 from upkeep.audit.history import History
 from upkeep.audit.outbox import Outbox
+from upkeep.audit.people import People
 from upkeep.audit.signing import KeyFolder
 from upkeep.documents import resolve
+from upkeep.domain.delivery import Delivery, listen_address
 from upkeep.domain.inventory import Host
 from upkeep.domain.profile import AgentProfile
+from upkeep.errors import BadInput
 from upkeep.hosts.host_change import HostChange
 from upkeep.hosts.ssh import SshTransport
 from upkeep.hosts.ssh_target import SshTarget, check_reach
 from upkeep.hosts.transport import Transport
 from upkeep.services.control_centre import ControlCentreClient
+from upkeep.services.relay import Relay
 from upkeep.services.sealing import BackupKeys
 from upkeep.settings import Settings
 
@@ -45,6 +49,11 @@ class Site:
     def outbox(self) -> Outbox:
         """What is to be sent to other systems, kept beside the history."""
         return Outbox(self.history)
+
+    @functools.cached_property
+    def people(self) -> People:
+        """Who may sign in, approve and administer."""
+        return People(self.history)
 
     @functools.cached_property
     def _sealed(self) -> tuple[History, Checkpoints]:
@@ -98,6 +107,27 @@ class Site:
     def backups_of(self, run: str) -> Path:
         """Where a run's backups lie on this controller."""
         return self.settings.backups / run
+
+    def relay_address(self, delivery: Delivery) -> str:
+        """ADDRESS[:PORT] the relay may listen on and hosts can reach: the plan's, else this controller's; empty without one.
+
+        Raises:
+            BadInput: this controller's is none.
+        """
+        if not delivery.relay:
+            try:
+                listen_address(self.settings.relay)
+            except ValueError as error:
+                raise BadInput(f"UPKEEP_RELAY: {error}") from error
+        return delivery.relay or self.settings.relay
+
+    def relay(self, delivery: Delivery) -> Relay:
+        """A relay that listens from now on; on loopback where no address was named.
+
+        Raises:
+            ArtifactError: it cannot listen there.
+        """
+        return Relay(*listen_address(self.relay_address(delivery)))
 
 
 @functools.cache

@@ -26,9 +26,9 @@ def test_outside_its_window_a_run_is_refused_and_nothing_is_touched(controller: 
     code, report = controller.run(lab, settings=(*QUICK, "freezes=gone.ics"))
     assert (code, report["outcome"]) == (4, "refused")
     assert "gone.ics: No such file" in report["reason"]
-    code, report = controller.run(lab, "--override-freeze", "it is urgent")
-    assert (code, report["outcome"]) == (4, "refused")
-    assert "approvals are not there yet" in report["reason"]
+    code, report = controller.run(lab, "--override-window")
+    assert (code, report["outcome"]) == (2, "refused")
+    assert "overridden only with a reason" in report["reason"]
     assert lab.paths.log.stat().st_size == log, "no host was even connected to"
     assert {name: tree_hash(lab.paths.host(name).directory) for name in before} == before
     code, report = controller.run(lab, "--dry-run", settings=(*QUICK, tomorrow))
@@ -48,6 +48,6 @@ def test_no_host_begins_that_would_not_fit_and_a_rollback_waits_for_no_window(co
     assert sorted(versions(lab).values()) == ["1.4.2", "1.4.2", "1.4.2", "1.5.0"]
     code, refused = controller.json("retry", "last")
     assert (code, refused["outcome"]) == (4, "refused"), "a retry keeps the window of its run"
-    code, undone = controller.json("rollback", "last")
+    code, undone = controller.json("rollback", "last", "--reason", "it was a try")
     assert "rolled back" in outcomes(undone).values(), (code, undone)
     assert set(versions(lab).values()) == {"1.4.2"}

@@ -10,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -18,6 +18,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from upkeep.errors import AuditError
 
 BUSY_TIMEOUT_SECONDS = 30
+CONNECT_TIMEOUT_SECONDS = 10
+_WITHOUT_DRIVER = {"postgres", "postgresql"}
 _ADVISORY_LOCK = 0x55504B45  # 'UPKE': one writer at a time over all controllers
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -54,6 +56,11 @@ def trouble(url: str, error: Exception) -> AuditError:
     shown = url if url.startswith("sqlite") else make_url(url).render_as_string(hide_password=True)
     cause = str(getattr(error, "orig", None) or error).splitlines()[0]
     remedies = {
+        "lock timeout": "another process writes for long; see who with pg_stat_activity and try again",
+        "password": "correct user and password in UPKEEP_DATABASE_URL",
+        "does not exist": "create the database and its user, or correct UPKEEP_DATABASE_URL",
+        "permission denied": "give the database's user the right to create tables (owner of the database)",
+        "connection": "see that PostgreSQL runs and is reachable under UPKEEP_DATABASE_URL",
         "locked": "another process holds it for long; see who with `fuser` and try again",
         "full": "free disk space",
         "readonly": "give this user the right to write, or set UPKEEP_HOME or UPKEEP_DATABASE_URL",
@@ -67,7 +74,7 @@ def trouble(url: str, error: Exception) -> AuditError:
 
 def _engine(url: str) -> Engine:
     if not make_url(url).drivername.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
+        return _postgresql(url)
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
@@ -75,6 +82,26 @@ def _engine(url: str) -> Engine:
         connection.isolation_level = None  # we say BEGIN IMMEDIATE ourselves
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.cursor().execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+def with_driver(url: str) -> URL:
+    """The address with the driver that is installed, where it names none."""
+    address = make_url(url)
+    return address.set(drivername="postgresql+psycopg") if address.drivername in _WITHOUT_DRIVER else address
+
+
+def _postgresql(url: str) -> Engine:
+    # READ COMMITTED whatever the server's default: what a writer reads after it got the lock must be the newest
+    address = with_driver(url)
+    wait = {} if "connect_timeout" in address.query else {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+    engine = create_engine(address, pool_pre_ping=True, isolation_level="READ COMMITTED", connect_args=wait)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        connection.cursor().execute(f"SET lock_timeout = '{BUSY_TIMEOUT_SECONDS}s'")
+        connection.commit()
 
     return engine
 

@@ -253,6 +253,19 @@ class History(Browsing):
         """An event by `actor` together with what it changes in tables that others keep, in one transaction."""
         return self._append(run_id, action, apply, reason=reason, body=body, actor=actor)
 
+    def say(
+        self,
+        run_id: str,
+        action: str,
+        *,
+        actor: Actor,
+        stage: str = "",
+        reason: str = "",
+        body: Mapping[str, Any] | None = None,
+    ) -> Event:
+        """What somebody other than the one who conducts the run said about it."""
+        return self._append(run_id, action, models.nothing, stage=stage, reason=reason, body=body, actor=actor)
+
     def _append(
         self,
         run_id: str,

@@ -33,6 +33,10 @@ class People:
         with self._history.reading() as session:
             return [_person(row) for row in session.exec(select(PersonRow).order_by(PersonRow.name))]
 
+    def anybody(self) -> bool:
+        """Whether there is anyone who may sign in."""
+        return any(person.revoked_at is None for person in self.everybody())
+
     def by_token(self, token: str) -> Person | None:
         """Whose token this is; None for nobody's and for one that was revoked."""
         with self._history.reading() as session:

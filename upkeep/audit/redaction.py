@@ -7,6 +7,8 @@ import threading
 
 MASK = "***"
 
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
 _FORMS = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
     re.compile(r"(?i)((?:authorization|proxy-authorization)\s*[:=]\s*(?:bearer|basic|token)?\s*)[^\s'\",;]+"),
@@ -29,7 +31,8 @@ class Redaction:
                 self._values.add(secret)
 
     def text(self, text: str) -> str:
-        """`text` with every secret replaced."""
+        """`text` with every secret replaced, and what no database keeps: NUL and halves of surrogate pairs."""
+        text = _UNSTORABLE.sub("\ufffd", text)
         with self._lock:
             values = sorted(self._values, key=len, reverse=True)
         for value in values:

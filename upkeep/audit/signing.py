@@ -135,14 +135,14 @@ class KeyFolder:
         try:
             if not path.exists():
                 self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _write_once(path, SigningKey(Ed25519PrivateKey.generate()).pem())
+                write_once(path, SigningKey(Ed25519PrivateKey.generate()).pem())
             if path.stat().st_mode & 0o077:
                 raise AuditError(f"others may read the signing key {path}; do: chmod 600 {path}, then rotate the key")
             key = load_pem_private_key(path.read_bytes(), password=None)
             if not isinstance(key, Ed25519PrivateKey):
                 raise AuditError(f"the signing key {path} is not Ed25519; do: move it away, a new one is made")
             signing = SigningKey(key)
-            _write_once(self.path / f"{signing.id}.pem", signing.public.pem.encode(), mode=0o644)
+            write_once(self.path / f"{signing.id}.pem", signing.public.pem.encode(), mode=0o644)
         except (OSError, ValueError) as error:
             raise self._trouble(error) from error
         return signing
@@ -151,7 +151,7 @@ class KeyFolder:
         return AuditError(f"the keys in {self.path} cannot be used: {error}; do: give this user the folder")
 
 
-def _write_once(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+def write_once(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Whoever comes first writes the file; it is whole from the moment it is there."""
     if path.exists():
         return

@@ -15,7 +15,15 @@ from upkeep.domain.finding import Finding, Verdict
 from upkeep.domain.record import Event, Happening
 from upkeep.domain.stages import StagePlan
 
-GOOD = frozenset({HostOutcome.COMMITTED, HostOutcome.ALREADY_CURRENT, HostOutcome.PASSED, HostOutcome.BACKED_UP})
+GOOD = frozenset(
+    {
+        HostOutcome.COMMITTED,
+        HostOutcome.ALREADY_CURRENT,
+        HostOutcome.PASSED,
+        HostOutcome.BACKED_UP,
+        HostOutcome.PRESTAGED,
+    }
+)
 _DEVIATIONS = {
     "run.stopped": "no further host was started",
     "run.stop_requested": "somebody asked the run to stop",

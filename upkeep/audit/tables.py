@@ -135,7 +135,7 @@ class ReleaseSeenRow(SQLModel, table=True):
 
     channel: str = Field(primary_key=True)
     key_id: str = Field(primary_key=True)
-    release_seq: int
+    release_seq: int = Field(sa_type=BigInteger)
     run: str
 
 

@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from upkeep.audit.approvals import waits_for
 from upkeep.audit.reading import MissedStart, RunDetail, RunSummary
+from upkeep.commands.approving import show_waiting, stop_waiting
 from upkeep.commands.running import print_json
 from upkeep.console.report import show_report
 from upkeep.console.screen import coloured, screen
@@ -106,6 +108,8 @@ def show_status(run_id: str, *, as_json: bool) -> int:
     detail = site().history.run(run_id)
     if detail.outcome is not None:
         return _show_ended(detail, as_json=as_json)
+    if (standing := waits_for(site().history, detail.id)) is not None:
+        return show_waiting(detail, standing, as_json=as_json)
     alive = lives(detail.process)
     journals = {} if alive else _ask_hosts(detail)
     if as_json:
@@ -147,6 +151,9 @@ def ask_stop(run_id: str, reason: str) -> None:
     detail = site().history.run(run_id)
     if detail.outcome is not None:
         screen().print(f"run {detail.id} is over: {detail.outcome.value}")
+        return
+    if waits_for(site().history, detail.id) is not None:
+        screen().print(stop_waiting(detail, reason))
         return
     site().history.request_stop(detail.id, Actor(name=getpass.getuser()), reason or "stopped by hand")
     screen().print(f"run {detail.id} finishes the hosts in work and starts no more")

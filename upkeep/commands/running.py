@@ -24,7 +24,7 @@ from upkeep.domain.record import Actor, Event, RunReport, RunRequest
 from upkeep.errors import BadInput, Refused, ServiceError, UpkeepError, shorten
 from upkeep.project import prefect_settings, put_on_path
 
-RUNBOOKS = ("maintenance", "pre_update_check", "backup", "staged_upgrade", "verification", "rollback")
+RUNBOOKS = ("maintenance", "pre_update_check", "backup", "staged_upgrade", "verification", "rollback", "prestage")
 WATCHES = ("release_watch",)
 """They change no host and open no run."""
 
@@ -137,12 +137,14 @@ def print_refusal(runbook: str, error: UpkeepError) -> None:
 
 def _judged(runbook: str, request: RunRequest, *, confirm: bool) -> RunRequest:
     """The request with its run id, after everything that can be known without touching a host was judged."""
-    from tasks.keep_windows import refuse_outside_window  # noqa: PLC0415 - the runbooks are on the path only now
+    from tasks.keep_approvals import refuse_unapprovable  # noqa: PLC0415 - the runbooks are on the path only now
+    from tasks.keep_windows import refuse_outside_window  # noqa: PLC0415
     from tasks.prepare_run import prepare  # noqa: PLC0415
     from upkeep.wiring import site  # noqa: PLC0415 - opens nothing until a command needs it
 
     record = prepare(site(), runbook, request).record
-    refuse_outside_window(site(), record, request)
+    refuse_unapprovable(record, request)
+    refuse_outside_window(site(), record)
     if confirm and sys.stdin.isatty() and sys.stdout.isatty():
         version = record.release.version if record.release else ""
         question = f"{runbook}: {len(record.targets)} hosts of plan '{record.plan.name}' to {record.profile.name} {version}. Go on? [y/N] "

@@ -35,7 +35,7 @@ def next_steps(report: RunReport) -> Iterable[str]:
     if outcomes & unfinished and report.outcome is not RunOutcome.SUCCEEDED:
         yield f"once the causes are removed, finish exactly those hosts: upkeep retry {report.run}"
     if HostOutcome.COMMITTED in outcomes:
-        yield f"to undo the whole run: upkeep rollback {report.run}"
+        yield f"to undo the whole run: upkeep rollback {report.run} --reason TEXT"
 
 
 def _hosts(hosts: dict[str, HostResult]) -> Table:

@@ -21,6 +21,7 @@ OUTCOME_STYLE = {
     "already current": "green",
     "passed": "green",
     "backed up": "green",
+    "prestaged": "green",
     "succeeded": "bold green",
     "succeeded with exceptions": "bold yellow",
     "rolled back": "yellow",

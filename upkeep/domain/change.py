@@ -73,6 +73,7 @@ class HostOutcome(StrEnum):
     NOT_STARTED = "not started"
     PASSED = "passed"
     BACKED_UP = "backed up"
+    PRESTAGED = "prestaged"
 
 
 class RunOutcome(StrEnum):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from upkeep.domain.approval_rule import Awaited
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
 from upkeep.domain.facts import HostFacts
 from upkeep.domain.failure import FailureClass
@@ -75,6 +76,14 @@ LAST_LOOK = "last look"
 """What stands for a stage in the look that ends a run."""
 
 
+Awaits = Callable[[str, int, datetime], Awaited | None]
+"""What people have to approve before hosts of this stage (its name and place, from 0) are started; None when nothing is missing."""
+
+
+def by_nobody(_stage: str, _place: int, _now: datetime) -> None:
+    """Nobody has to approve anything."""
+
+
 def at_any_time(_now: datetime) -> str:
     """Nothing is against a new host."""
     return ""
@@ -84,7 +93,8 @@ class Engine:
     """One run of one plan over its targets.
 
     No host is ordered twice at once, no more hosts are in work than the down-budget leaves, and nothing but undoing is
-    ordered after a stop. `may_start` is asked right before new hosts are ordered; its refusal stops the run.
+    ordered after a stop. `may_start` is asked right before new hosts are ordered; its refusal stops the run. `awaits` is asked
+    before that: while people have to approve, no host is started, and `waits_for` says what they have to approve.
     """
 
     def __init__(
@@ -95,12 +105,14 @@ class Engine:
         fleet_size: int | None = None,
         dry_run: bool = False,
         may_start: MayStart = at_any_time,
+        awaits: Awaits = by_nobody,
         last_look: bool = True,
     ) -> None:
         self.plan = plan
         self.hosts = {host.name: host for host in hosts}
         self.dry_run = dry_run
-        self.may_start = may_start
+        self.may_start, self.awaits = may_start, awaits
+        self.waits_for: Awaited | None = None
         self.phase = Phase.CHECKING
         self.results: dict[str, HostResult] = {}
         self.facts: dict[str, HostFacts] = {}
@@ -130,13 +142,14 @@ class Engine:
         now: datetime,
         fleet_size: int | None = None,
         may_start: MayStart = at_any_time,
+        awaits: Awaits = by_nobody,
         last_look: bool = True,
     ) -> Engine:
         """A run that goes on after its controller died: the hosts in work then come first, whatever else stops.
 
         A stage that was being watched is watched anew for its whole soak time.
         """
-        engine = cls(plan, hosts, fleet_size=fleet_size, may_start=may_start, last_look=last_look)
+        engine = cls(plan, hosts, fleet_size=fleet_size, may_start=may_start, awaits=awaits, last_look=last_look)
         engine.stage_plan, engine.results, engine.stop = left.stage_plan, dict(left.results), left.stop
         engine.verdicts, engine._down = list(left.verdicts), set(left.down)
         engine._unchecked, engine._stage_index = set(), sum(v.decision is Decision.GO for v in left.verdicts)
@@ -153,6 +166,10 @@ class Engine:
         """The stage in work."""
         stages = self.stage_plan.stages
         return stages[self._stage_index] if self._stage_index < len(stages) else None
+
+    def approval_missing(self, now: datetime) -> Awaited | None:
+        """What people have to approve before hosts of the stage in work are started; None when nothing is missing."""
+        return self.awaits(self.stage.name, self._stage_index, now) if self.stage else None
 
     @property
     def finished(self) -> bool:
@@ -276,6 +293,9 @@ class Engine:
         if stage is None:
             return []
         starting = self._within_budget(self._waiting)
+        self.waits_for = self.approval_missing(now) if starting else None
+        if self.waits_for:
+            return []
         if starting and (why := self.may_start(now)):
             self._halt(Stop(StopKind.WINDOW, why))
             self._settle(now)
@@ -424,7 +444,7 @@ class Engine:
     def _halt(self, stop: Stop) -> None:
         if self.stop is not None or self.finished:
             return
-        self.stop = stop
+        self.stop, self.waits_for = stop, None
         if self.stage is not None and self.phase is not Phase.CHECKING:
             decision = (
                 Decision.HOLD if stop.kind in {StopKind.HOLD, StopKind.ASKED, StopKind.WINDOW} else Decision.ROLL_BACK

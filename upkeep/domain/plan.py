@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
 
-from upkeep.domain.document import Document, Duration, Name, SizeBytes, words
+from upkeep.domain.approval_rule import EVERY, LATER, ApprovalRule, is_stage
+from upkeep.domain.delivery import Delivery
+from upkeep.domain.document import Document, Duration, Name, words
 from upkeep.domain.failure import FailureRules
 from upkeep.domain.profile import Pattern, Trust
 from upkeep.domain.selector import Selector
@@ -136,15 +138,6 @@ class Soak(Document):
     silent_limit: int = Field(4, ge=1, description="Times in a row a source may stay silent before the gate holds")
 
 
-class Delivery(Document):
-    """How the artifact reaches the hosts."""
-
-    how: Literal["push", "pull"] = "push"
-    url: str | None = Field(None, description="For pull: where hosts get it, instead of the release's own URL")
-    rate_limit: SizeBytes | None = Field(None, description="Bytes per second and host")
-    timeout: Duration = timedelta(minutes=15)
-
-
 class SelfStart(Document):
     """What is started by itself whenever the plan's window opens."""
 
@@ -202,9 +195,12 @@ class Plan(Document):
     schedule: SelfStart | None = Field(
         None, description="Start by itself whenever a window opens; default: only when a person or a ticket asks"
     )
+    approvals: tuple[ApprovalRule, ...] = Field(
+        (), description="People who must approve before a stage starts: one rule or a list, all of which must be met"
+    )
     notes: str = ""
 
-    @field_validator("window", "freezes", mode="before")
+    @field_validator("window", "freezes", "approvals", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:  # noqa: ANN401 - whatever YAML held
         return (value,) if isinstance(value, (str, dict)) else value
@@ -229,6 +225,7 @@ class Plan(Document):
             message = f"healthy_deadline ({words(self.healthy_deadline)}) must be longer than healthy_time ({words(self.healthy_time)})"
             raise ValueError(message)
         _check_stages(self.stages)
+        _check_approvals(self.approvals, self.stages)
         return self
 
     @model_validator(mode="after")
@@ -257,6 +254,15 @@ def _check_stages(stages: tuple[Stage, ...]) -> None:
     if not by_list and (not shares or shares[-1] != 100):  # noqa: PLR2004 - per cent
         message = f"stages never reach the whole fleet: the last share is {f'{shares[-1]:g}%' if shares else 'missing'}; end with 100%"
         raise ValueError(message)
+
+
+def _check_approvals(rules: tuple[ApprovalRule, ...], stages: tuple[Stage, ...]) -> None:
+    """A rule for a stage that is not there would never be asked for, and nobody would notice."""
+    for rule in rules:
+        if rule.stage not in {EVERY, LATER} and not any(is_stage(rule.stage, stage.title) for stage in stages):
+            titles = ", ".join(stage.title for stage in stages)
+            message = f"approvals: there is no stage '{rule.stage}'; allowed: every, later, {titles}"
+            raise ValueError(message)
 
 
 def fingerprint(*parts: BaseModel | dict[str, Any] | list[Any] | str) -> str:

@@ -20,6 +20,16 @@ _MARKS = {
     Happening.NOTE: "-",
 }
 
+_GOOD = frozenset(
+    {
+        HostOutcome.COMMITTED,
+        HostOutcome.ALREADY_CURRENT,
+        HostOutcome.PASSED,
+        HostOutcome.BACKED_UP,
+        HostOutcome.PRESTAGED,
+    }
+)
+
 
 @dataclass
 class HostProgress:
@@ -104,4 +114,4 @@ class Progress:
 
 def is_good(outcome: str) -> bool:
     """Whether a host outcome needs nobody's attention."""
-    return outcome in {HostOutcome.COMMITTED, HostOutcome.ALREADY_CURRENT, HostOutcome.PASSED, HostOutcome.BACKED_UP}
+    return outcome in _GOOD

@@ -42,8 +42,10 @@ class RunRequest(BaseModel):
     dry_run: bool = Field(default=False, title="Dry run", description="Look and plan only; nothing on any host changes")
     of_run: str = Field("", title="Earlier run", description="The run to retry or to roll back")
     resume: str = Field("", title="Interrupted run", description="The run to go on with, after its controller died")
-    override_freeze: str = Field(
-        "", title="Override a freeze", description="Why; needs the approval of a second person"
+    override_window: bool = Field(
+        default=False,
+        title="Override the window",
+        description="Go on outside the window or in a freeze; needs a reason and the approval of a second person",
     )
     requested_by: str = Field("", title="Requested by", description="Default: the person whose process this is")
     source: Literal["cli", "ui", "schedule", "webhook"] = "ui"
@@ -76,6 +78,12 @@ class RunRecord(Document):
         "", description="boot id:pid:start ticks of the controller process, to tell whether it still lives"
     )
     flow_run_id: str = Field("", description="The flow run at the Prefect server, if there is one")
+    asked: RunRequest | None = Field(
+        None, description="What was asked for, to tell whether its files say something else now"
+    )
+    override: str = Field(
+        "", description="Why windows and freezes do not bind this run; a second person has to approve that"
+    )
 
     def recomputed_hash(self) -> str:
         """The plan hash, reckoned anew from what the record holds."""

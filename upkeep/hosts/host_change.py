@@ -14,6 +14,7 @@ from datetime import timedelta
 from upkeep.domain.change import Journal
 from upkeep.domain.profile import AgentProfile
 from upkeep.errors import BackupError, BadInput
+from upkeep.hosts.hidden import secrets_of, without
 from upkeep.hosts.host_objection import objection
 from upkeep.hosts.host_script import one_line, profile_settings, script
 from upkeep.hosts.host_state import Answer, BackupManifest, HostState, read_answer
@@ -137,20 +138,24 @@ class HostChange:
         headers: Mapping[str, str] | None = None,
         rate_limit: int | None = None,
         timeout: timedelta = _PULL,
+        one_time: bool = False,
     ) -> None:
         """Let the host pull the archive by curl or wget, going on where an earlier pull stopped; `rate_limit` in bytes per second.
+
+        A `one_time` address is the relay's: it is asked directly, whatever proxy the host has, and repeated nowhere.
 
         Raises:
             ArtifactError: the download failed, or took longer than `timeout`, or came too slowly.
             ChecksumMismatch: it is not the archive of the order; what was there is removed.
         """
         settings = {
-            **_download(url, headers or {}),
+            **_download(url, headers or {}, direct=one_time),
             "RATE": rate_limit or 0,
             "DEADLINE": max(1, round(timeout.total_seconds())),
             "SLOWEST": min(_SLOWEST_BYTES_PER_SECOND, max(1, (rate_limit or _SLOWEST_BYTES_PER_SECOND) // 2)),
         }
-        self._do("fetch", order, settings, limits=_for(2 * timeout + _QUIET))
+        hidden = secrets_of(url, (headers or {}).values(), one_time=one_time)
+        self._do("fetch", order, settings, limits=_for(2 * timeout + _QUIET), hidden=hidden)
 
     def stage(self, order: Order) -> None:
         """Unpack the archive beside the old version and let the new binary judge the present configuration.
@@ -222,8 +227,9 @@ class HostChange:
         *,
         stdin: Iterable[bytes] = (),
         limits: Limits | None = None,
+        hidden: Iterable[str] = (),
     ) -> Answer:
-        return self._ask(phase, {**self._order(order), **(settings or {})}, stdin=stdin, limits=limits)
+        return self._ask(phase, {**self._order(order), **(settings or {})}, stdin=stdin, limits=limits, hidden=hidden)
 
     def _ask(
         self,
@@ -232,10 +238,11 @@ class HostChange:
         *,
         stdin: Iterable[bytes] = (),
         limits: Limits | None = None,
+        hidden: Iterable[str] = (),
     ) -> Answer:
         text = script({**self._profile, **settings}, phase)
         reply = self._transport.run(text, become=self._become, stdin=stdin, limits=limits or self._quick)
-        answer = read_answer(self._transport.host, reply)
+        answer = read_answer(self._transport.host, without(reply, hidden))
         if answer.get("result") != "ok":
             raise objection(answer)
         return answer
@@ -275,7 +282,7 @@ def _known(pattern: re.Pattern[str], text: str, what: str) -> str:
     return text
 
 
-def _download(url: str, headers: Mapping[str, str]) -> dict[str, str | int]:
+def _download(url: str, headers: Mapping[str, str], *, direct: bool) -> dict[str, str | int]:
     """What curl or wget are told through standard input or a file, because addresses and headers may hold secrets."""
     if not _URL.fullmatch(url):
         raise BadInput("an address hosts cannot pull from", allowed="http:// or https:// without spaces")
@@ -283,7 +290,11 @@ def _download(url: str, headers: Mapping[str, str]) -> dict[str, str | int]:
     if not all(_HEADER.fullmatch(line) for line in lines):
         raise BadInput("a header that cannot be sent", found=", ".join(headers), allowed="one line each")
     curl = [f'url = "{_escaped(url)}"', *(f'header = "{_escaped(line)}"' for line in lines)]
-    return {"URL": url, "CURL_CONFIG": "\n".join(curl), "WGET_CONFIG": "\n".join(f"header = {line}" for line in lines)}
+    wget = [f"header = {line}" for line in lines]
+    if direct:
+        curl.append('noproxy = "*"')
+        wget.append("use_proxy = off")
+    return {"URL": url, "CURL_CONFIG": "\n".join(curl), "WGET_CONFIG": "\n".join(wget)}
 
 
 def _escaped(text: str) -> str:

@@ -111,7 +111,7 @@ def test_a_run_is_undone_by_hand_with_binary_and_configuration_as_they_were(lab:
     assert set(outcomes(undone).values()) == {"rolled back"}
     assert set(versions(lab).values()) == {"1.4.2"}
     assert {name: tree_hash(lab.paths.host(name).root / "etc") for name in before} == before
-    code, refused = controller.json("rollback", undone["run"])
+    code, refused = controller.json("rollback", undone["run"], "--reason", "once more")
     assert code == 4
     assert "left no host to undo" in refused["reason"]
 

@@ -51,7 +51,7 @@ def test_ten_hosts_are_upgraded_but_those_that_are_full_cut_off_or_frozen_and_re
     code, again = controller.json("retry", report["run"])
     assert (code, outcomes(again)) == (0, dict.fromkeys(set_aside, "committed")), again
     assert {running(old_agents, name) for name in expected} == {nats.NEW}
-    code, undone = controller.json("rollback", report["run"])
+    code, undone = controller.json("rollback", report["run"], "--reason", "it was a try")
     assert (code, set(outcomes(undone).values()), len(undone["hosts"])) == (0, {"rolled back"}, 7), undone
     assert {running(old_agents, name) for name in expected if name not in set_aside} == {nats.OLD}
 

@@ -32,3 +32,15 @@ def until() -> Callable[[Callable[[], bool]], None]:
             time.sleep(0.05)
 
     return wait
+
+
+@pytest.fixture(params=["curl", "wget"])
+def pulling(request, machine: Machine, tmp_path: Path) -> Path:
+    """Hosts that have only the one or the other."""
+    tools = tmp_path / "only"
+    tools.mkdir()
+    for folder in ("/usr/bin", "/bin"):
+        for program in Path(folder).iterdir():
+            if program.name not in {"curl", "wget"} - {request.param} and not (tools / program.name).exists():
+                (tools / program.name).symlink_to(program)
+    return tools

@@ -100,18 +100,6 @@ def server(machine: Machine) -> Iterator[Server]:
         thread.join()
 
 
-@pytest.fixture(params=["curl", "wget"])
-def pulling(request, machine: Machine, tmp_path: Path) -> Path:
-    """Hosts that have only the one or the other."""
-    tools = tmp_path / "only"
-    tools.mkdir()
-    for folder in ("/usr/bin", "/bin"):
-        for program in Path(folder).iterdir():
-            if program.name not in {"curl", "wget"} - {request.param} and not (tools / program.name).exists():
-                (tools / program.name).symlink_to(program)
-    return tools
-
-
 def pull(machine: Machine, tools: Path, order, url: str, **options) -> None:
     change = machine.change()
     change._transport._env["PATH"] = f"{machine.root}/bin:{tools}"

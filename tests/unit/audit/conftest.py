@@ -1,4 +1,7 @@
-"""A history in a folder of its own and a run to write about."""
+"""A history of its own, on SQLite and on PostgreSQL, and a run to write about.
+
+A test that asks for `database`, the file, is about SQLite alone; every other one holds on both.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.audit.raw_database import RawDatabase
 from upkeep.audit.checkpoints import Checkpoints
 from upkeep.audit.copies import Copies
 from upkeep.audit.history import History
@@ -43,14 +47,34 @@ def run_record(run_id: str = "r1", **changes: object) -> RunRecord:
     return RunRecord.model_validate(facts | changes)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "address" in metafunc.fixturenames:
+        kinds = ["sqlite"] if "database" in metafunc.fixturenames else ["sqlite", "postgresql"]
+        metafunc.parametrize("address", kinds, indirect=True)
+
+
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     return tmp_path / "history.db"
 
 
 @pytest.fixture
-def history(database: Path) -> Iterator[History]:
-    opened = History.open(f"sqlite:///{database}")
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'history.db'}"
+    return str(request.getfixturevalue("postgresql").database())
+
+
+@pytest.fixture
+def raw(history: History, address: str) -> Iterator[RawDatabase]:
+    opened = RawDatabase(address)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def history(address: str) -> Iterator[History]:
+    opened = History.open(address)
     opened.open_run(run_record())
     yield opened
     opened.close()

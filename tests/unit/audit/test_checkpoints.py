@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 import time
 from datetime import timedelta
@@ -11,8 +10,10 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from sqlalchemy.exc import DatabaseError
 
 from tests.unit.audit.conftest import run_record
+from tests.unit.audit.raw_database import RawDatabase
 from upkeep.audit.checkpoint import read_checkpoint
 from upkeep.audit.checkpoints import Checkpoints
 from upkeep.audit.copies import Copies
@@ -149,21 +150,30 @@ def test_a_change_of_keys_that_was_broken_off_after_its_event_is_finished_by_the
     [
         "UPDATE checkpoint SET upto_seq = 1",
         "DELETE FROM checkpoint",
-        "INSERT OR REPLACE INTO checkpoint SELECT id, 1, n, head_hash, hashes_sha256, at, key_id, prev_sig, sig, exported_to FROM checkpoint",
+        "INSERT INTO checkpoint SELECT * FROM checkpoint WHERE id = 1 ON CONFLICT (id) DO UPDATE SET upto_seq = 9",
     ],
 )
 def test_the_database_refuses_to_change_a_checkpoint(
-    history: History, checkpoints: Checkpoints, database: Path, statement: str
+    history: History, checkpoints: Checkpoints, raw: RawDatabase, statement: str
 ) -> None:
     checkpoints.make()
-    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-        sqlite3.connect(database).execute(statement)
+    with pytest.raises(DatabaseError, match="append-only"):
+        raw.execute(statement)
+
+
+def test_each_database_has_a_way_of_its_own_to_change_checkpoints_and_refuses_it(
+    history: History, checkpoints: Checkpoints, raw: RawDatabase
+) -> None:
+    checkpoints.make()
+    replace = "INSERT OR REPLACE INTO checkpoint SELECT id, 1, n, head_hash, hashes_sha256, at, key_id, prev_sig, sig, exported_to FROM checkpoint"
+    with pytest.raises(DatabaseError, match="append-only"):
+        raw.execute(replace if raw.is_sqlite else "TRUNCATE checkpoint")
 
 
 def test_two_controllers_seal_one_history_without_a_fork(
-    history: History, checkpoints: Checkpoints, database: Path
+    history: History, checkpoints: Checkpoints, address: str
 ) -> None:
-    other = History.open(f"sqlite:///{database}")
+    other = History.open(address)
     beside = other.seal(checkpoints.keys, checkpoints.copies)
     other.open_run(run_record("r2"))
     threads = [threading.Thread(target=one.make) for one in (checkpoints, beside) * 5]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from pathlib import Path
 
 import pytest
 
 from tests.unit.audit.conftest import run_record
+from tests.unit.audit.raw_database import RawDatabase
 from upkeep.audit.history import History
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome, Step
 from upkeep.domain.failure import FailureClass
@@ -43,9 +43,9 @@ def test_an_expected_failure_is_failed_and_anything_else_is_unknown(history: His
     assert history.steps("r1", "h1")[0].reason == "the disk is full"
 
 
-def test_without_its_intent_in_the_history_a_step_does_not_run(history: History, database: Path) -> None:
-    blocker = sqlite3.connect(database)
-    blocker.executescript("DROP TABLE step_attempt")
+def test_without_its_intent_in_the_history_a_step_does_not_run(history: History, raw: RawDatabase) -> None:
+    raw.execute("DROP TABLE step_attempt")
+    raw.commit()
     ran = False
     with pytest.raises(AuditError, match="nothing is changed without it"), history.step("r1", "h1", Step.SWITCH):
         ran = True
@@ -129,8 +129,8 @@ def test_many_threads_lose_nothing_and_the_chain_has_no_gap(history: History) ->
     assert history.verify().ok
 
 
-def test_two_controllers_write_into_one_history(history: History, database: Path) -> None:
-    other = History.open(f"sqlite:///{database}")
+def test_two_controllers_write_into_one_history(history: History, address: str) -> None:
+    other = History.open(address)
     other.open_run(run_record("r2"))
     for number in range(20):
         (history if number % 2 else other).record("r1" if number % 2 else "r2", "note")

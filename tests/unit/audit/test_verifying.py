@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from upkeep.audit.chain import GENESIS, chained
+from tests.unit.audit.raw_database import RawDatabase
+from upkeep.audit.chain import GENESIS, canonical, chained
 from upkeep.audit.checkpoint import Checkpoint
 from upkeep.audit.checkpoints import Checkpoints
 from upkeep.audit.copies import Copies
@@ -18,15 +19,6 @@ from upkeep.audit.history import History
 from upkeep.audit.signing import KeyFolder, PublicKey
 from upkeep.audit.verifying import HistoryState, verify_history
 from upkeep.domain.record import Actor
-
-TRIGGERS = (
-    "event_no_update",
-    "event_no_delete",
-    "event_no_replace",
-    "checkpoint_no_update",
-    "checkpoint_no_delete",
-    "checkpoint_no_replace",
-)
 
 
 def notes(history: History, *texts: str) -> None:
@@ -39,7 +31,7 @@ def state_of(history: History, checkpoints: Checkpoints, *keys: PublicKey) -> Hi
 
 
 @pytest.fixture
-def sealed(history: History, checkpoints: Checkpoints, database: Path) -> sqlite3.Connection:
+def sealed(history: History, checkpoints: Checkpoints, raw: RawDatabase) -> RawDatabase:
     """Twelve events, checkpoints after 4, 8 and 12, and a database without triggers."""
     notes(history, "n2", "n3", "n4")
     checkpoints.make()
@@ -47,42 +39,31 @@ def sealed(history: History, checkpoints: Checkpoints, database: Path) -> sqlite
     checkpoints.make()
     notes(history, "n9", "n10", "n11", "n12")
     checkpoints.make()
-    db = sqlite3.connect(database)
-    for name in TRIGGERS:
-        db.execute(f"DROP TRIGGER {name}")
-    db.commit()
-    return db
+    raw.drop_triggers()
+    return raw
 
 
-def rehash(db: sqlite3.Connection) -> None:
+def rehash(db: RawDatabase) -> None:
     """Make the chain of whatever events there are whole again, as somebody would who knows how it is made."""
-    rows = db.execute("SELECT seq, body FROM event ORDER BY seq").fetchall()
-    columns = [row[1] for row in db.execute("PRAGMA table_info(event)")]
-    kept = {
-        seq: dict(zip(columns, db.execute("SELECT * FROM event WHERE seq = ?", (seq,)).fetchone(), strict=True))
-        for seq, _ in rows
-    }
+    rows = db.rows("SELECT at, run, action, host, body FROM event ORDER BY seq")
     db.execute("DELETE FROM event")
     prev = GENESIS
-    for number, (seq, text) in enumerate(rows, 1):
-        body = json.dumps(
-            {**json.loads(text), "seq": number}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        )
-        fresh = kept[seq] | {"seq": number, "body": body, "prev_hash": prev, "hash": chained(number, body, prev)}
-        columns = "seq, at, run, action, host, body, prev_hash, hash"
-        db.execute("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [fresh[name] for name in columns.split(", ")])
+    for number, row in enumerate(rows, 1):
+        body = canonical({**json.loads(row.body), "seq": number})
+        fresh = {**row._mapping, "seq": number, "body": body, "prev_hash": prev, "hash": chained(number, body, prev)}
+        db.execute("INSERT INTO event VALUES (:seq, :at, :run, :action, :host, :body, :prev_hash, :hash)", **fresh)
         prev = fresh["hash"]
 
 
-def edit(db: sqlite3.Connection) -> None:
+def edit(db: RawDatabase) -> None:
     db.execute("UPDATE event SET body = replace(body, 'n6', 'nothing') WHERE seq = 6")
 
 
-def delete(db: sqlite3.Connection) -> None:
+def delete(db: RawDatabase) -> None:
     db.execute("DELETE FROM event WHERE seq = 6")
 
 
-def insert(db: sqlite3.Connection) -> None:
+def insert(db: RawDatabase) -> None:
     db.execute("UPDATE event SET seq = -seq WHERE seq >= 6")
     db.execute("UPDATE event SET seq = 1 - seq WHERE seq < 0")
     db.execute(
@@ -90,26 +71,26 @@ def insert(db: sqlite3.Connection) -> None:
     )
 
 
-def reorder(db: sqlite3.Connection) -> None:
-    db.executescript(
+def reorder(db: RawDatabase) -> None:
+    db.execute(
         "UPDATE event SET seq = 99 WHERE seq = 6; UPDATE event SET seq = 6 WHERE seq = 7; UPDATE event SET seq = 7 WHERE seq = 99"
     )
 
 
-def cut(db: sqlite3.Connection) -> None:
+def cut(db: RawDatabase) -> None:
     db.execute("DELETE FROM event WHERE seq > 10")
 
 
-def cut_with_its_checkpoint(db: sqlite3.Connection) -> None:
+def cut_with_its_checkpoint(db: RawDatabase) -> None:
     cut(db)
     db.execute("DELETE FROM checkpoint WHERE id = 3")
 
 
-def both(*changes: Callable[[sqlite3.Connection], None]) -> Callable[[sqlite3.Connection], None]:
+def both(*changes: Callable[[RawDatabase], None]) -> Callable[[RawDatabase], None]:
     return lambda db: [change(db) for change in changes] and None
 
 
-TAMPERINGS: dict[str, tuple[Callable[[sqlite3.Connection], None], int, str]] = {
+TAMPERINGS: dict[str, tuple[Callable[[RawDatabase], None], int, str]] = {
     "edit": (edit, 6, "event 6 was changed"),
     "delete": (delete, 6, "event 6 is missing"),
     "insert": (insert, 6, "event 6 does not follow"),
@@ -121,7 +102,7 @@ TAMPERINGS: dict[str, tuple[Callable[[sqlite3.Connection], None], int, str]] = {
     "insert and rewrite": (both(insert, rehash), 5, "an event from 5 to 8 is not the one that checkpoint 2"),
     "reorder and rewrite": (both(reorder, rehash), 5, "an event from 5 to 8 is not the one that checkpoint 2"),
     "rewrite all and drop the checkpoints": (
-        both(edit, rehash, lambda db: db.execute("DELETE FROM checkpoint") and None),
+        both(edit, rehash, lambda db: db.execute("DELETE FROM checkpoint")),
         5,
         "an event from 5 to 8",
     ),
@@ -130,7 +111,7 @@ TAMPERINGS: dict[str, tuple[Callable[[sqlite3.Connection], None], int, str]] = {
 
 @pytest.mark.parametrize("way", TAMPERINGS)
 def test_every_way_to_tamper_is_found_and_the_event_named(
-    history: History, checkpoints: Checkpoints, sealed: sqlite3.Connection, way: str
+    history: History, checkpoints: Checkpoints, sealed: RawDatabase, way: str
 ) -> None:
     tamper, bad_seq, said = TAMPERINGS[way]
     assert state_of(history, checkpoints).ok
@@ -142,7 +123,7 @@ def test_every_way_to_tamper_is_found_and_the_event_named(
 
 
 def test_the_whole_history_and_its_checkpoints_made_anew_with_the_stolen_key_contradict_the_copies(
-    history: History, checkpoints: Checkpoints, sealed: sqlite3.Connection, tmp_path: Path
+    history: History, checkpoints: Checkpoints, sealed: RawDatabase, tmp_path: Path
 ) -> None:
     edit(sealed)
     rehash(sealed)
@@ -185,7 +166,7 @@ def test_an_old_copy_that_was_put_back_is_found_by_the_copies_of_later_checkpoin
 
 
 def test_copies_that_are_gone_are_named_and_once_back_they_prove_that_the_tail_was_cut(
-    history: History, checkpoints: Checkpoints, sealed: sqlite3.Connection, outside: Path
+    history: History, checkpoints: Checkpoints, sealed: RawDatabase, outside: Path
 ) -> None:
     cut_with_its_checkpoint(sealed)
     sealed.commit()
@@ -213,7 +194,7 @@ CHECKPOINT_TAMPERINGS = {
 
 @pytest.mark.parametrize(("statement", "said"), CHECKPOINT_TAMPERINGS.values(), ids=list(CHECKPOINT_TAMPERINGS))
 def test_a_checkpoint_that_was_tampered_with_is_named(
-    history: History, checkpoints: Checkpoints, sealed: sqlite3.Connection, statement: str, said: str
+    history: History, checkpoints: Checkpoints, sealed: RawDatabase, statement: str, said: str
 ) -> None:
     sealed.execute(statement)
     sealed.commit()
@@ -223,7 +204,7 @@ def test_a_checkpoint_that_was_tampered_with_is_named(
 
 
 def test_a_copy_that_was_changed_or_removed_is_named(
-    history: History, checkpoints: Checkpoints, sealed: sqlite3.Connection, outside: Path
+    history: History, checkpoints: Checkpoints, sealed: RawDatabase, outside: Path
 ) -> None:
     first, second, third = sorted(outside.iterdir())
     changed = Checkpoint.model_validate_json(second.read_text()).model_copy(update={"upto_seq": 7})

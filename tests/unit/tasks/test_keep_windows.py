@@ -37,16 +37,16 @@ def record(tmp_path: Path, *, run_id: str = "r1", plan: dict | None = None, **ch
     return run_record(run_id, plan=made, plan_dir=str(tmp_path), targets=hosts, **changes)
 
 
-def refusal(history: History, made, now: datetime, **request: str) -> str:
+def refusal(history: History, made, now: datetime) -> str:
     with pytest.raises(Refused) as error:
-        refuse_outside_window(SimpleNamespace(history=history), made, RunRequest(**request), now)  # type: ignore[arg-type]
+        refuse_outside_window(SimpleNamespace(history=history), made, now)  # type: ignore[arg-type]
     assert error.value.exit_code == 4
     return str(error.value)
 
 
 def test_a_run_begins_inside_its_window_and_is_refused_outside_with_the_next_opening(history, tmp_path) -> None:
     made = record(tmp_path)
-    refuse_outside_window(SimpleNamespace(history=history), made, RunRequest(), FRIDAY)  # type: ignore[arg-type]
+    refuse_outside_window(SimpleNamespace(history=history), made, FRIDAY)  # type: ignore[arg-type]
     text = refusal(history, made, FRIDAY - timedelta(minutes=1))
     assert "opens Fri 2026-11-20 22:00 CET (2026-11-20 21:00 UTC)" in text
     assert "upkeep windows" in text
@@ -59,7 +59,7 @@ def test_a_run_begins_inside_its_window_and_is_refused_outside_with_the_next_ope
 )
 def test_dry_runs_checks_backups_and_the_way_back_are_bound_by_no_window(history, tmp_path, changes) -> None:
     made = record(tmp_path, plan={"freezes": "gone.ics"}, **changes)
-    refuse_outside_window(SimpleNamespace(history=history), made, RunRequest(), FRIDAY - timedelta(days=1))  # type: ignore[arg-type]
+    refuse_outside_window(SimpleNamespace(history=history), made, FRIDAY - timedelta(days=1))  # type: ignore[arg-type]
     assert WindowKeeper(history, made).may_start(FRIDAY - timedelta(days=1)) == ""
 
 
@@ -69,8 +69,9 @@ def test_a_freeze_or_an_unreadable_calendar_refuses_a_run_by_hand_inside_its_win
     (tmp_path / "f.ics").write_text(f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\n{event}END:VCALENDAR\r\n")
     made = record(tmp_path, plan={"freezes": "f.ics"})
     assert "'Sale' of f.ics" in refusal(history, made, FRIDAY)
-    again = refusal(history, made, FRIDAY, override_freeze="the vendor insists")
-    assert "approvals are not there yet" in again
+    overridden = made.model_copy(update={"override": "the vendor insists"})
+    refuse_outside_window(SimpleNamespace(history=history), overridden, FRIDAY)  # type: ignore[arg-type]
+    assert WindowKeeper(history, overridden).may_start(FRIDAY) == "", "its approval is another keeper's matter"
 
 
 def test_a_plan_without_window_starts_at_any_time_and_asks_nothing(history, tmp_path) -> None:
@@ -155,3 +156,20 @@ def test_a_scheduled_run_that_is_refused_at_its_start_is_missed_with_that_reason
 @pytest.mark.parametrize("source", ["cli", "ui", "schedule", "webhook"])
 def test_a_freeze_binds_a_run_whoever_started_it(history, tmp_path, source) -> None:
     assert "gone.ics" in refusal(history, record(tmp_path, plan={"freezes": "gone.ics"}), FRIDAY, source=source)
+
+
+def test_archives_come_in_the_window_or_at_any_time_if_the_plan_says_so_but_never_in_a_freeze(
+    history, tmp_path
+) -> None:
+    before = FRIDAY - timedelta(days=1)
+    kept = record(tmp_path, runbook="prestage")
+    assert "delivery.prestage: any time" in refusal(history, kept, before)
+    assert WindowKeeper(history, kept).may_start(FRIDAY) == ""
+    assert WindowKeeper(history, kept).may_start(FRIDAY + timedelta(hours=5, minutes=50)), "15 min may be needed"
+    free = record(tmp_path, runbook="prestage", plan={"delivery": {"prestage": "any time"}})
+    refuse_outside_window(SimpleNamespace(history=history), free, RunRequest(), before)  # type: ignore[arg-type]
+    assert WindowKeeper(history, free).may_start(before) == ""
+    frozen = record(tmp_path, runbook="prestage", plan={"delivery": {"prestage": "any time"}, "freezes": "gone.ics"})
+    assert "gone.ics" in refusal(history, frozen, before)
+    changed = record(tmp_path, plan={"delivery": {"prestage": "any time"}})
+    assert refusal(history, changed, before), "the change itself keeps its window"

@@ -13,7 +13,7 @@ binary_look() {
 	elif [ -e "$BINARY" ]; then
 		b_form=other
 	fi
-	[ ! -f "$BINARY" ] || { b_target=$(readlink -f -- "$BINARY") && b_sha256=$(hash_of "$b_target"); }
+	[ ! -f "$BINARY" ] || { b_target=$(readlink -f -- "$BINARY") && b_sha256=$(known_hash "$b_target"); }
 }
 
 roots_in() {
@@ -162,7 +162,7 @@ tell_backup() {
 
 write_verified() {
 	{
-		say sha256 "$(hash_of "$1/archive.tar.gz")"
+		say sha256 "$(known_hash "$1/archive.tar.gz")"
 		say size_bytes "$(size_of "$1/archive.tar.gz")"
 		say files "$(wc -l <"$1/upkeep-backup/manifest" | tr -d ' ')"
 		say at "$(now)"
@@ -193,9 +193,9 @@ make_backup() {
 		cut -f 8- "$1/list" | sort >"$1/b"
 		comm -23 "$1/a" "$1/b" >"$1/vanished"
 	fi
+	chmod 0600 "$1/archive.tar.gz"
 	write_verified "$1" || finish failed "$1 cannot be written"
 	rm -f "$1"/list* "$1"/check* "$1"/a "$1"/b "$1"/names "$1"/vanished
-	chmod 0600 "$1/archive.tar.gz"
 }
 
 # A finished folder takes its place; an earlier one of the same run steps aside.

@@ -29,6 +29,26 @@ digest() { sum_of=$(sha256sum) && printf '%s\n' "${sum_of%% *}"; }
 # The SHA-256 of a file, nothing when it cannot be read.
 hash_of() { { sum_of=$(sha256sum <"$1") && printf '%s\n' "${sum_of%% *}"; } 2>/dev/null || true; }
 
+# A file as it is in this boot: any write, rename or new owner changes it. Empty where times have no fractions of a second.
+stamp_of() {
+	its_stamp=$(stat -c '%d %i %s %y %z' -- "$1" 2>/dev/null)
+	case $its_stamp in *.*.*) printf '%s %s\n' "$its_stamp" "$(boot_id)" ;; esac
+}
+
+# What was hashed is not read again while its stamp stays (docs/adr/0011). For the way back `hash_of` is asked, always.
+known_hash() {
+	stamp=$(stamp_of "$1")
+	[ -n "$stamp" ] || { hash_of "$1" && return; }
+	known=$(field "$U/hashes" "$stamp")
+	if [ -z "$known" ]; then
+		known=$(hash_of "$1")
+		[ "$(stamp_of "$1")" = "$stamp" ] && [ -n "$known" ] && remember_hash "$stamp" "$known"
+	fi
+	printf '%s\n' "$known"
+}
+
+remember_hash() { { printf '%s=%s\n' "$1" "$2" >>"$U/hashes"; } 2>/dev/null || true; }
+
 size_of() { stat -c %s -- "$1" 2>/dev/null || echo 0; }
 
 offers() { "$1" --help 2>&1 | grep -q -e "$2"; }

@@ -12,7 +12,11 @@ guard_kind() {
 	fi
 }
 
-boot_id() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo unknown; }
+boot_id() {
+	its_boot=unknown
+	{ IFS= read -r its_boot </proc/sys/kernel/random/boot_id; } 2>/dev/null
+	echo "$its_boot"
+}
 
 # When a process was started, in ticks since boot: with its id it means this process and never another.
 started() {

@@ -65,6 +65,7 @@ phase_take_lock() {
 	if [ "$again" = no ]; then
 		[ "$held" = yes ] || l_fence=0
 		l_fence=$(next_fence "$l_fence") l_since=$time
+		rm -f -- "$U/hashes"
 		echo "$l_fence" | put "$U/fence" || finish failed "$U/fence cannot be written"
 	fi
 	l_run=$RUN l_owner=$OWNER l_reason=$REASON l_until=$((time + LEASE))

@@ -34,6 +34,7 @@ end_delivery() {
 	arrived=$(size_of "$(part)")
 	say size "$arrived"
 	[ "$arrived" -ge "$SIZE" ] || finish partial
+	unmoved=$(stat -c '%d %i %s %y' -- "$(part)")
 	found=$(hash_of "$(part)")
 	if [ "$arrived" -ne "$SIZE" ] || [ "$found" != "$SHA256" ]; then
 		rm -f -- "$(part)"
@@ -44,6 +45,8 @@ end_delivery() {
 	open_writer
 	own_lock
 	replace "$(part)" "$(parcel)" && sync "$U/incoming" || finish failed "the archive cannot be kept"
+	stamp=$(stamp_of "$(parcel)")
+	case $stamp in "$unmoved "*) remember_hash "$stamp" "$SHA256" ;; esac
 	finish ok
 }
 
@@ -159,7 +162,7 @@ judge_unpacked() {
 release_record() {
 	say archive "$SHA256"
 	say member "$member"
-	say sha256 "$(hash_of "$1/$member")"
+	say sha256 "$(known_hash "$1/$member")"
 }
 
 # The release lies unpacked and unharmed where it should.
@@ -170,7 +173,7 @@ release_whole() {
 }
 
 unpack_release() {
-	[ "$(hash_of "$(parcel)")" = "$SHA256" ] || finish mismatch "the archive on the host is missing or not the one that was delivered"
+	[ "$(known_hash "$(parcel)")" = "$SHA256" ] || finish mismatch "the archive on the host is missing or not the one that was delivered"
 	fresh=$1.new
 	rm -rf -- "$fresh"
 	plain=$U/incoming/members.tar

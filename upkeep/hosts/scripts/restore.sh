@@ -1,8 +1,9 @@
 # Putting back what a backup holds; safe to repeat, and safe to be cut anywhere and begun again.
 # shellcheck disable=SC2015,SC2034,SC2153,SC2154 # one library in several files; in 'a && b || finish', finish is meant for both
 
+# $1 how the archive is hashed: known_hash before the switch, hash_of on the way back.
 backup_intact() {
-	[ -n "$j_backup" ] && [ -f "$j_backup/verified" ] && [ "$(hash_of "$j_backup/archive.tar.gz")" = "$(field "$j_backup/verified" sha256)" ]
+	[ -n "$j_backup" ] && [ -f "$j_backup/verified" ] && [ "$("$1" "$j_backup/archive.tar.gz")" = "$(field "$j_backup/verified" sha256)" ]
 }
 
 # Fields that must be the same afterwards: hash, type, mode, owner, name.

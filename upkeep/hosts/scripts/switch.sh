@@ -54,9 +54,9 @@ phase_switch() {
 	*) tell_journal && finish "not-staged" ;;
 	esac
 	[ "$(field "$j_backup/candidate" target)" = "$j_to_target" ] && [ -n "$j_to_target" ] &&
-		[ "$(hash_of "$j_to_target")" = "$(field "$j_backup/candidate" sha256)" ] ||
+		[ "$(known_hash "$j_to_target")" = "$(field "$j_backup/candidate" sha256)" ] ||
 		finish mismatch "the unpacked binary is not the one that was checked"
-	backup_intact || finish backup-damaged "the backup on the host is gone or changed"
+	backup_intact known_hash || finish backup-damaged "the backup on the host is gone or changed"
 	j_fence=$FENCE j_guard_deadline=$(($(now) + DEAD_MAN))
 	if ! reserve_room; then
 		free_room
@@ -77,7 +77,7 @@ phase_commit() {
 	*) tell_journal && finish not-switched ;;
 	esac
 	own_lock
-	[ "$(readlink -- "$BINARY")" = "$j_to_target" ] && [ "$(hash_of "$j_to_target")" = "$(field "$j_backup/candidate" sha256)" ] ||
+	[ "$(readlink -- "$BINARY")" = "$j_to_target" ] && [ "$(known_hash "$j_to_target")" = "$(field "$j_backup/candidate" sha256)" ] ||
 		finish drifted "$BINARY is not the new version any more"
 	j_guard_deadline=0 j_fence=$FENCE
 	[ "$j_state" = committed ] || journal_write committed "$REASON" controller
@@ -92,7 +92,7 @@ phase_commit() {
 undo() {
 	note=''
 	if [ ! -e "$j_backup/restored" ]; then
-		if ! backup_intact; then
+		if ! backup_intact hash_of; then
 			[ "$1" = guard ] || finish backup-damaged "the backup on the host is gone or changed"
 			note='; the configuration was not restored: the backup on the host is gone or changed'
 		fi
