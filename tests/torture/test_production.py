@@ -63,8 +63,21 @@ class Machine:
         return self.running[unit].wait(300)
 
     def asked(self, path: str, body: object = None, *, auth: tuple[str, str] | None = PASSWORD) -> httpx.Response:
-        method = "GET" if body is None else "POST"
-        return httpx.request(method, f"http://127.0.0.1:{self.port}/api/{path}", json=body, auth=auth, timeout=30)
+        """What the server answers; one that is busy (503, its database is locked) is asked again."""
+        method, answers = "GET" if body is None else "POST", []
+
+        def answered() -> bool:
+            address = f"http://127.0.0.1:{self.port}/api/{path}"
+            answers.append(httpx.request(method, address, json=body, auth=auth, timeout=30))
+            return bool(answers[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE)
+
+        until(answered, 60)
+        return answers[-1]
+
+    def run(self, deployment: str, parameters: dict[str, Any]) -> str:
+        answer = self.asked(f"deployments/{deployment}/create_flow_run", {"parameters": parameters})
+        assert answer.is_success, answer.text
+        return str(answer.json()["id"])
 
     def flow_runs(self, flow: str, state: str) -> list[dict[str, Any]]:
         wanted = {"flows": {"name": {"any_": [flow]}}, "flow_runs": {"state": {"type": {"any_": [state]}}}}
@@ -111,13 +124,13 @@ def test_a_scheduled_run_is_created_and_carried_out(machine: Machine) -> None:
 def test_a_worker_that_is_stopped_finishes_its_run_and_takes_no_new_one(machine: Machine, lab: Lab) -> None:
     until(lambda: machine.asked("deployments/name/maintenance/manual").is_success, 120)
     deployment = machine.asked("deployments/name/maintenance/manual").json()["id"]
-    parameters = {"parameters": {"request": request_for(lab, healthy_time="6s")}}
-    run = machine.asked(f"deployments/{deployment}/create_flow_run", parameters).json()["id"]
+    parameters = {"request": request_for(lab, healthy_time="6s")}
+    run = machine.run(deployment, parameters)
     until(lambda: "1.5.0" in versions(lab).values(), 120)
     worker = machine.running["upkeep-worker"]
     worker.terminate()
     until(lambda: "finishing" in machine.log("upkeep-worker"), 30)
-    late = machine.asked(f"deployments/{deployment}/create_flow_run", parameters).json()["id"]
+    late = machine.run(deployment, parameters)
     assert worker.wait(300) == 0, machine.log("upkeep-worker")
     history = History.open(f"sqlite:///{machine.folder / 'home' / 'history.db'}")
     detail = history.run_of_flow(run)

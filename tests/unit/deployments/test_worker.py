@@ -54,7 +54,7 @@ class Stopped:
         os.write(self._tell, b"x")
 
     def until_frozen(self) -> None:
-        for _ in range(1000):
+        for _ in range(6000):
             if Path(f"/proc/{self.worker.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T":
                 return
             threading.Event().wait(0.01)
@@ -65,7 +65,7 @@ class Stopped:
         self.worker.stdin.close()
 
     def ended(self) -> int | None:
-        self._waiting.join(20)
+        self._waiting.join(60)
         return self.code
 
     def close(self) -> None:

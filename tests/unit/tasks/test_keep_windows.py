@@ -155,7 +155,7 @@ def test_a_scheduled_run_that_is_refused_at_its_start_is_missed_with_that_reason
 
 @pytest.mark.parametrize("source", ["cli", "ui", "schedule", "webhook"])
 def test_a_freeze_binds_a_run_whoever_started_it(history, tmp_path, source) -> None:
-    assert "gone.ics" in refusal(history, record(tmp_path, plan={"freezes": "gone.ics"}), FRIDAY, source=source)
+    assert "gone.ics" in refusal(history, record(tmp_path, plan={"freezes": "gone.ics"}, source=source), FRIDAY)
 
 
 def test_archives_come_in_the_window_or_at_any_time_if_the_plan_says_so_but_never_in_a_freeze(
@@ -167,7 +167,7 @@ def test_archives_come_in_the_window_or_at_any_time_if_the_plan_says_so_but_neve
     assert WindowKeeper(history, kept).may_start(FRIDAY) == ""
     assert WindowKeeper(history, kept).may_start(FRIDAY + timedelta(hours=5, minutes=50)), "15 min may be needed"
     free = record(tmp_path, runbook="prestage", plan={"delivery": {"prestage": "any time"}})
-    refuse_outside_window(SimpleNamespace(history=history), free, RunRequest(), before)  # type: ignore[arg-type]
+    refuse_outside_window(SimpleNamespace(history=history), free, before)  # type: ignore[arg-type]
     assert WindowKeeper(history, free).may_start(before) == ""
     frozen = record(tmp_path, runbook="prestage", plan={"delivery": {"prestage": "any time"}, "freezes": "gone.ics"})
     assert "gone.ics" in refusal(history, frozen, before)
