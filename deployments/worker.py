@@ -7,7 +7,6 @@ and told to end when the last of its flow processes is done. A second signal end
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import select
 import signal
@@ -28,12 +27,9 @@ POOL = "upkeep"
 _PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 _FLOW = b"prefect"
 
-log = logging.getLogger("upkeep.worker")
-
 
 def main() -> int:
     """Register every runbook, work until told to stop, finish what is in work; the worker's exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     asked = argparse.ArgumentParser(prog="python -m deployments.worker", description=__doc__)
     asked.add_argument("--pool", default=POOL)
     asked.add_argument("--name", default=f"{POOL}@{os.uname().nodename}")
@@ -62,7 +58,7 @@ def register(pool: str) -> None:
             try:
                 client.create_work_pool(wanted)
             except ObjectAlreadyExists:
-                log.info("another worker made the work pool %s", pool)
+                _say(f"another worker made the work pool {pool}")
     words = [*_PREFECT, "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"]
     subprocess.run(words, cwd=project_folder(), check=True, stdout=subprocess.DEVNULL)
 
@@ -84,12 +80,12 @@ def drain(worker: subprocess.Popen[bytes], told: int) -> None:
     """Freeze the worker, wait for its flow processes, tell it to end; another signal ends the waiting."""
     worker.send_signal(signal.SIGSTOP)
     while flows := flow_processes(worker.pid):
-        log.info("finishing %s before the worker ends; a second signal ends them now", _runs(len(flows)))
+        _say(f"finishing {_runs(len(flows))} before the worker ends; a second signal ends them now")
         if _wait_for_all(flows, told):
             break
     worker.send_signal(signal.SIGTERM)
     worker.send_signal(signal.SIGCONT)
-    log.info("the worker ends")
+    _say("the worker ends")
 
 
 def flow_processes(worker: int) -> list[int]:
@@ -135,6 +131,12 @@ def _handles(processes: list[int]) -> Iterator[tuple[int, int]]:
 
 def _readable(told: int, seconds: float | None, *others: int) -> list[int]:
     return select.select([told, *others], [], [], seconds)[0]
+
+
+def _say(text: str) -> None:
+    """To the journal; Prefect's logging drops what is not its own."""
+    sys.stderr.write(f"upkeep worker: {text}\n")
+    sys.stderr.flush()
 
 
 def _runs(number: int) -> str:

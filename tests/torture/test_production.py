@@ -124,12 +124,12 @@ def test_a_scheduled_run_is_created_and_carried_out(machine: Machine) -> None:
 def test_a_worker_that_is_stopped_finishes_its_run_and_takes_no_new_one(machine: Machine, lab: Lab) -> None:
     until(lambda: machine.asked("deployments/name/maintenance/manual").is_success, 120)
     deployment = machine.asked("deployments/name/maintenance/manual").json()["id"]
-    parameters = {"request": request_for(lab, healthy_time="6s")}
+    parameters = {"request": request_for(lab, healthy_time="10s")}
     run = machine.run(deployment, parameters)
     until(lambda: "1.5.0" in versions(lab).values(), 120)
     worker = machine.running["upkeep-worker"]
     worker.terminate()
-    until(lambda: "finishing" in machine.log("upkeep-worker"), 30)
+    until(lambda: "finishing 1 run" in machine.log("upkeep-worker"), 60)
     late = machine.run(deployment, parameters)
     assert worker.wait(300) == 0, machine.log("upkeep-worker")
     history = History.open(f"sqlite:///{machine.folder / 'home' / 'history.db'}")
