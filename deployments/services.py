@@ -95,7 +95,7 @@ def _done(duty: Duty) -> None:
 
 def main() -> None:
     """Look after everything until SIGTERM or Ctrl-C; what is being done then is finished."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _log_to_stderr()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
@@ -105,6 +105,15 @@ def main() -> None:
     tickets.start()
     look_after(DUTIES, ended)
     tickets.join()
+
+
+def _log_to_stderr() -> None:
+    """By a handler of our own: Prefect's logging, set up later, keeps only warnings of others."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 if __name__ == "__main__":
