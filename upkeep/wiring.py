@@ -24,6 +24,7 @@ from upkeep.hosts.ssh import SshTransport
 from upkeep.hosts.ssh_target import SshTarget, check_reach
 from upkeep.hosts.transport import Transport
 from upkeep.services.control_centre import ControlCentreClient
+from upkeep.services.kept_binaries import KeptBinaries
 from upkeep.services.relay import Relay
 from upkeep.services.sealing import BackupKeys
 from upkeep.services.tickets import Sources
@@ -122,6 +123,11 @@ class Site:
     def backup_keys(self) -> BackupKeys:
         """What seals and opens this controller's backups."""
         return BackupKeys(self.settings.backup_keys)
+
+    @functools.cached_property
+    def kept_binaries(self) -> KeptBinaries:
+        """Old binaries that backups name by their SHA-256."""
+        return KeptBinaries(self.settings.backups / "binaries")
 
     def backups_of(self, run: str) -> Path:
         """Where a run's backups lie on this controller."""
