@@ -11,8 +11,8 @@ say() { echo "setup: $*" >&2; }
 
 python() {
 	for name in python3.13 python3.12 python3.11 python3; do
-		if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-			command -v "$name"
+		# the program itself, not a shim before it: for uv that would be another Python each time, and .venv be made anew under a running upkeep
+		if "$name" -c 'import sys; sys.version_info < (3, 11) and sys.exit(1); print(sys.executable)' 2>/dev/null; then
 			return
 		fi
 	done

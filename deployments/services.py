@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 
+from tasks.attend_tickets import attend_once
 from tasks.flow_runs import PrefectFlowRuns
+from tasks.notify import teller
 from tasks.open_windows import open_windows
 from tasks.reconcile_runs import reconcile_runs
 from tasks.watch_releases import watch_all
@@ -44,11 +46,23 @@ def _watch_releases(here: Site) -> Iterable[str]:
     return watch_all(here, datetime.now(UTC))
 
 
+def _change_tickets(here: Site) -> Iterable[str]:
+    return [f"ticket {judged.ref}: {judged.fate}: {judged.reason}" for judged in attend_once(here)]
+
+
+def _tell_people(here: Site) -> Iterable[str]:
+    went = teller(here).tell()
+    return [f"{went} messages went"] if went else []
+
+
 DUTIES = (
     Duty("reconciliation", 20, _reconcile),
     Duty("window_opener", 10, _open_windows),
     Duty("release_watch", 300, _watch_releases),
+    Duty("notifications", 10, _tell_people),
 )
+TICKETS = (Duty("change_tickets", 2, _change_tickets),)
+"""In a thread of its own: a ticket system that answers slowly must not make a window's start late."""
 
 
 def look_after(duties: Iterable[Duty], ended: threading.Event) -> None:
@@ -64,7 +78,8 @@ def look_after(duties: Iterable[Duty], ended: threading.Event) -> None:
 def in_background() -> threading.Event:
     """Look after everything in a thread of this process; set the event to end it."""
     ended = threading.Event()
-    threading.Thread(target=look_after, args=(DUTIES, ended), name="services", daemon=True).start()
+    for name, duties in (("services", DUTIES), ("tickets", TICKETS)):
+        threading.Thread(target=look_after, args=(duties, ended), name=name, daemon=True).start()
     return ended
 
 
@@ -80,13 +95,25 @@ def _done(duty: Duty) -> None:
 
 def main() -> None:
     """Look after everything until SIGTERM or Ctrl-C; what is being done then is finished."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _log_to_stderr()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     _ = site().checkpoints  # one an hour from here on, also while nothing runs
-    log.info("looking after %s", ", ".join(duty.name for duty in DUTIES))
+    log.info("looking after %s", ", ".join(duty.name for duty in (*DUTIES, *TICKETS)))
+    tickets = threading.Thread(target=look_after, args=(TICKETS, ended), name="tickets")
+    tickets.start()
     look_after(DUTIES, ended)
+    tickets.join()
+
+
+def _log_to_stderr() -> None:
+    """By a handler of our own: Prefect's logging, set up later, keeps only warnings of others."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 if __name__ == "__main__":

@@ -45,6 +45,9 @@ def back_up(session: RunSession, work: HostWork, order: Order, *, stage: str = "
         manifest = work.change.back_up(order, archive.write)
         if archive.sha256 != manifest.sha256:
             raise BackupError(f"the archive that arrived has SHA-256 {archive.sha256}, the host sent {manifest.sha256}")
+        if binary := manifest.binary_sha256:
+            session.kept_binaries.keep(binary, lambda sink: work.change.read_binary(order, binary, sink))
+            step.body["binary_sha256"] = binary
         path = archive.keep()
         step.body |= {
             "files": manifest.files,

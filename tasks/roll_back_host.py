@@ -153,7 +153,7 @@ def _restore(session: RunSession, work: HostWork, order: Order, reason: str) -> 
         if not kept:
             raise
         archive = session.backup_keys.opened(Path(kept[-1].path), f"{taken_by}/{work.host.name}")
-        work.change.restore_from(order, archive)
+        work.change.restore_from(order, session.kept_binaries.put_together(archive))
         return work.change.roll_back(order, reason, with_state=one_way, of_run=of_run)
 
 

@@ -83,6 +83,7 @@ class RunSession:
         self.archives = tuple(archives)
         self.deliveries = Deliveries(record.plan, len(record.targets), site)
         self.backups = site.backups_of(record.id)
+        self.kept_binaries = site.kept_binaries
         self.backup_keys = site.backup_keys
         self.hosts = {host.name: host for host in record.targets}
         self.known = dict(known or {})

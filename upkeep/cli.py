@@ -42,7 +42,7 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a plan key, e.g. soak.canary=2m; repeatable"),
 ]
 Hosts = Annotated[str, typer.Option("--hosts", help="Only these of the plan's targets: a selector like zone=b,!web-07")]
-Ticket = Annotated[str, typer.Option(help="Change ticket")]
+Ticket = Annotated[str, typer.Option(help="Change ticket; where tickets.yaml names its system, it must allow the run")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history")]
 OverrideWindow = Annotated[
     bool,
@@ -264,12 +264,16 @@ def windows(
 @app.command()
 def up(
     *,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect UI and API, on loopback")] = 4200,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond loopback the Prefect server asks for a password")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect UI and API")] = 4200,
+    pages_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the history pages and the webhook")] = 4280,
 ) -> None:
-    """Start Prefect server (UI) and serve every runbook as a deployment, on loopback, until Ctrl-C."""
+    """Start Prefect server (UI), every runbook as a deployment, history pages and webhook; Ctrl-C finishes what is in work and stops."""
     from upkeep.commands import serving  # noqa: PLC0415
 
-    raise typer.Exit(serving.up(port))
+    raise typer.Exit(serving.up(host, port, pages_port))
 
 
 @app.command()
@@ -508,6 +512,43 @@ def people_revoke(
     from upkeep.commands import people  # noqa: PLC0415
 
     people.revoke_person(name, reason)
+
+
+@lab_app.command("desk")
+def lab_desk(
+    *,
+    kind: Annotated[str, typer.Option(help="What the desk plays: servicenow, jira or generic")] = "servicenow",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the desk")] = 4290,
+    pages_port: Annotated[int, typer.Option(min=1, max=65535, help="Port where `upkeep up` takes webhooks")] = 4280,
+    folder: Annotated[Path | None, typer.Option("--dir", help="The lab; default $UPKEEP_HOME/lab")] = None,
+) -> None:
+    """A small ticket system to try change tickets on, for the lab's hosts; writes the tickets.yaml that leads to it."""
+    from upkeep.commands import desk  # noqa: PLC0415
+
+    raise typer.Exit(desk.desk(kind, port, pages_port, folder))
+
+
+@lab_app.command("ticket")
+def lab_ticket(
+    action: Annotated[str, typer.Argument(help="open, approve, implement, hold, cancel or show")],
+    number: Annotated[str, typer.Argument(help="Ticket; default: the newest")] = "",
+    *,
+    folder: Annotated[Path | None, typer.Option("--dir", help="The lab; default $UPKEEP_HOME/lab")] = None,
+) -> None:
+    """Do with a ticket of the desk what people do in their ticket system."""
+    from upkeep.commands import desk  # noqa: PLC0415
+
+    desk.ticket(action, number, folder)
+
+
+@app.command()
+def tickets(
+    number: Annotated[str, typer.Argument(metavar="[TICKET]", help="Only this ticket")] = "", *, as_json: Json = False
+) -> None:
+    """What ticket systems sent and what became of it, newest first, and notes that could not be sent yet."""
+    from upkeep.commands import ticketing  # noqa: PLC0415
+
+    ticketing.list_tickets(number, as_json=as_json)
 
 
 def main() -> None:

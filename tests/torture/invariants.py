@@ -17,6 +17,8 @@ for folder in {upkeep}/backups/run-*; do
     case $folder in *.new | *.new.* | *'*') continue ;; esac
     [ -f "$folder/verified" ] || {{ echo "$folder has no verdict"; continue; }}
     [ "$(sed -n 's/^sha256=//p' "$folder/verified")" = "$(sha256sum <"$folder/archive.tar.gz" | cut -d ' ' -f 1)" ] || echo "$folder is damaged"
+    [ ! -f "$folder/binary" ] || grep -q "^$(sha256sum <"$folder/binary" | cut -d ' ' -f 1)\tbinary" "$folder/upkeep-backup/manifest" ||
+        echo "the binary in $folder is damaged"
 done
 """
 

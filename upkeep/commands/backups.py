@@ -53,7 +53,8 @@ def write_opened(run_id: str, host: str, out: Path | None) -> None:
             f"{target} cannot be written: {error.strerror}", remedy="name another file with --out"
         ) from error
     with os.fdopen(opened, "wb") as file:
-        for piece in here.backup_keys.opened(Path(kept[-1].path), f"{run}/{host}"):
+        sealed = here.backup_keys.opened(Path(kept[-1].path), f"{run}/{host}")
+        for piece in here.kept_binaries.put_together(sealed):
             file.write(piece)
     screen().print(
         f"{target}: {kept[-1].files} files of {host}, as they were at {kept[-1].taken_at:%Y-%m-%d %H:%M} UTC"

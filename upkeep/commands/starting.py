@@ -23,14 +23,15 @@ def start(runbook: str, request: RunRequest, *, deployment: str = "manual") -> N
         ServiceError: the server did not answer, or refused.
     """
     api = _api()
-    known = _answer(lambda: httpx.get(f"{api}/deployments/name/{runbook}/{deployment}", timeout=_TIMEOUT_SECONDS), api)
+    client = httpx.Client(timeout=_TIMEOUT_SECONDS, auth=_password())
+    known = _answer(lambda: client.get(f"{api}/deployments/name/{runbook}/{deployment}"), api)
     if known.status_code == httpx.codes.NOT_FOUND:
         raise BadInput(
             f"the Prefect server at {api} has no deployment {runbook}/{deployment}", remedy="start one with upkeep up"
         )
     where = f"{api}/deployments/{_json(known)['id']}/create_flow_run"
     body = {"parameters": {"request": _absolute(request).model_dump(mode="json", exclude_defaults=True)}}
-    run = _json(_answer(lambda: httpx.post(where, json=body, timeout=_TIMEOUT_SECONDS), api))
+    run = _json(_answer(lambda: client.post(where, json=body), api))
     screen().print(f"{run['name']}: {api.removesuffix('/api')}/runs/flow-run/{run['id']}", soft_wrap=True)
 
 
@@ -58,6 +59,14 @@ def _api() -> str:
     return api.rstrip("/")
 
 
+def _password() -> tuple[str, str] | None:
+    from prefect.settings import get_current_settings  # noqa: PLC0415
+
+    secret = get_current_settings().api.auth_string
+    user, _, password = secret.get_secret_value().partition(":") if secret else ("", "", "")
+    return (user, password) if user else None
+
+
 def _answer(ask: Any, api: str) -> httpx.Response:  # noqa: ANN401 - one of httpx's calls, without arguments
     try:
         response: httpx.Response = ask()
@@ -67,6 +76,11 @@ def _answer(ask: Any, api: str) -> httpx.Response:  # noqa: ANN401 - one of http
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        raise BadInput(
+            "the Prefect server asks for a password",
+            remedy="export PREFECT_API_AUTH_STRING=USER:PASSWORD, as `upkeep up` said",
+        )
     if not response.is_success:
         raise ServiceError(f"the Prefect server refused: {response.status_code} {response.text[:400]}")
     return dict(response.json())

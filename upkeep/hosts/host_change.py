@@ -97,25 +97,37 @@ class HostChange:
     def back_up(self, order: Order, sink: Callable[[bytes], None]) -> BackupManifest:
         """Back the host up, read the backup back and compare it, and stream the archive (tar.gz) to `sink`.
 
+        The old binary is not in the archive: it lies beside it, see `read_binary`.
         Once the host is switched, the backup from before the switch is streamed again.
 
         Raises:
             BackupError: a file kept changing or could not be read; it is named. Or the archive did not arrive whole.
         """
         manifest = self._do("back_up", order, limits=_for(order.lease)).backup()
+        self._read(order, "read_backup", manifest.sha256, sink)
+        return manifest
+
+    def read_binary(self, order: Order, sha256: str, sink: Callable[[bytes], None]) -> None:
+        """Stream the old binary, which lies beside the backup's archive, to `sink`.
+
+        Raises:
+            BackupError: it did not arrive whole.
+        """
+        self._read(order, "read_binary", sha256, sink)
+
+    def _read(self, order: Order, phase: str, sha256: str, sink: Callable[[bytes], None]) -> None:
         digest = hashlib.sha256()
 
         def take(piece: bytes) -> None:
             digest.update(piece)
             sink(piece)
 
-        text = script({**self._profile, **self._order(order)}, "read_backup")
+        text = script({**self._profile, **self._order(order)}, phase)
         reply = self._transport.run(text, become=self._become, sink=take, limits=_for(order.lease))
-        if reply.exit_code != 0 or digest.hexdigest() != manifest.sha256:
+        if reply.exit_code != 0 or digest.hexdigest() != sha256:
             raise BackupError(
                 f"{self._transport.host}: the backup did not arrive whole: {one_line(reply.stderr) or 'SHA-256 differs'}"
             )
-        return manifest
 
     def partial_size(self, order: Order) -> int:
         """How many bytes of the archive are on the host already."""
@@ -204,7 +216,7 @@ class HostChange:
         return self._do("roll_back", order, settings, limits=_for(max(self._restoring, order.lease))).journal()
 
     def restore_from(self, order: Order, chunks: Iterable[bytes]) -> BackupManifest:
-        """Bring the controller's archive back to the host and compare it; `roll_back` can use it then.
+        """Bring the controller's archive back to the host, the binary in it again, and compare it; `roll_back` can use it then.
 
         Raises:
             BackupError: it is not a whole backup.

@@ -68,7 +68,10 @@ class HostState:
 
 @dataclass(frozen=True)
 class BackupManifest:
-    """A verified backup on a host: its folder there, and the archive's SHA-256 and size in bytes; `files` counts its entries."""
+    """A verified backup on a host: its folder there, and the archive's SHA-256 and size in bytes; `files` counts its entries.
+
+    `binary_sha256` is that of the old binary, which lies beside the archive; empty when there was none.
+    """
 
     run: str
     path: str
@@ -77,6 +80,7 @@ class BackupManifest:
     files: int
     skipped: tuple[str, ...] = ()
     vanished: tuple[str, ...] = ()
+    binary_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,8 @@ class Answer:
         """The backup the host has made or taken in."""
         size, files = self.number("size_bytes"), self.number("files")
         skipped, vanished = self.all("skipped"), self.all("vanished")
-        return BackupManifest(self.get("run"), self.get("path"), self.get("sha256"), size, files, skipped, vanished)
+        sha256, binary = self.get("sha256"), self.get("binary_sha256")
+        return BackupManifest(self.get("run"), self.get("path"), sha256, size, files, skipped, vanished, binary)
 
     def state(self) -> HostState:
         """Everything `inspect` asks."""

@@ -15,13 +15,15 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import Response
 
+from upkeep.audit.people import People
+from upkeep.domain.person import Person
 from upkeep.errors import BadInput
-from upkeep.webhook.people import ADMIN, People, people_of
 from upkeep.webhook.secret_file import kept_secret
 from upkeep.wiring import Site
 
 COOKIE = "upkeep_session"
 SESSION_SECONDS = 12 * 3600
+ADMIN = "admin"
 HERE = "here"
 """Whoever started this controller, signed in by its link; possible only while it knows no people."""
 
@@ -46,13 +48,12 @@ class Access:
     """Signing in and out, and what each request may do; raises BadInput when the trusted proxies cannot be read."""
 
     def __init__(self, site: Site) -> None:
-        self._site = site
+        self._site, self.people = site, People(site.history)
         self._proxies = _networks(site.settings.trusted_proxies)
 
-    @property
-    def people(self) -> People:
-        """Everybody this controller knows."""
-        return people_of(self._site)
+    def everybody(self) -> list[Person]:
+        """Everybody who may sign in."""
+        return [person for person in self.people.everybody() if person.revoked_at is None]
 
     def visitor(self, request: Request) -> Visitor:
         """Who is asking.
@@ -89,9 +90,12 @@ class Access:
             raise _forbidden(f"{visitor.name} is not {_an(role)}; an admin can give that role. Nothing was done")
         return visitor
 
-    def sign_in(self, request: Request, response: Response, name: str, how: str) -> None:
-        """Put the session into the answer."""
-        session = self._signer("session").dumps({"name": name, "how": how, "id": secrets.token_hex(8)})
+    def sign_in(self, request: Request, response: Response, person: Person | None) -> None:
+        """Put the session into the answer; nobody means whoever started this controller."""
+        facts = (
+            {"name": person.name, "how": "token", "since": _since(person)} if person else {"name": owner(), "how": HERE}
+        )
+        session = self._signer("session").dumps(facts | {"id": secrets.token_hex(8)})
         response.set_cookie(
             COOKIE, session, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=self._by_tls(request)
         )
@@ -102,7 +106,7 @@ class Access:
 
     def link_works_for(self, request: Request) -> bool:
         """The sign-in link is for somebody on this machine, and only while the controller knows no people."""
-        return _is_loopback(_peer(request)) and not self._from_proxy(request) and not self.people.anybody()
+        return _is_loopback(_peer(request)) and not self._from_proxy(request) and not self.everybody()
 
     def _of_cookie(self, request: Request) -> Visitor | None:
         session = self._read(request.cookies.get(COOKIE, ""), "session", SESSION_SECONDS)
@@ -112,14 +116,16 @@ class Access:
         if how == HERE:
             return self._visitor(name, {ADMIN}, how) if self.link_works_for(request) else None
         person = self.people.by_name(name)
-        return self._visitor(person.name, person.roles, how) if person else None
+        if person is None or _since(person) != session.get("since"):  # revoked, or given a new token meanwhile
+            return None
+        return self._visitor(person.name, person.roles, how)
 
     def _from_proxy(self, request: Request) -> str:
         header = self._site.settings.proxy_header
         return request.headers.get(header, "") if header and self._is_proxy(_peer(request)) else ""
 
     def _of_proxy(self, name: str) -> Visitor:
-        person = self.people.by_name(name)
+        person = next((one for one in self.everybody() if one.is_called(name)), None)
         if person is None:
             raise _forbidden(f"the proxy says you are {name}, whom this controller does not know; an admin can add you")
         return self._visitor(person.name, person.roles, "proxy")
@@ -176,6 +182,10 @@ def _networks(text: str) -> tuple[Network, ...]:
     except ValueError as error:
         allowed = "addresses or networks, e.g. 10.0.0.5, 10.1.0.0/24"
         raise BadInput("UPKEEP_TRUSTED_PROXIES cannot be read", found=error, allowed=allowed) from error
+
+
+def _since(person: Person) -> str:
+    return person.added_at.isoformat()
 
 
 def _csrf_of(name: str, how: str) -> list[str]:

@@ -19,7 +19,6 @@ from upkeep.domain.comparison import before_after
 from upkeep.domain.finding import Verdict
 from upkeep.domain.record import Actor
 from upkeep.webhook.access import Access
-from upkeep.webhook.people import OPERATOR
 from upkeep.webhook.proof import Proof
 from upkeep.webhook.rendering import Query, environment, page
 from upkeep.webhook.run_progress import Frozen, frozen, progress
@@ -27,6 +26,7 @@ from upkeep.wiring import Site
 
 RUNS_A_PAGE = 25
 HOSTS_A_PAGE = 100
+OPERATOR = "operator"
 
 
 def router(site: Site) -> APIRouter:

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Form
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from upkeep.webhook.access import HERE, Access, owner, refuse_other_sites
+from upkeep.domain.person import Person
+from upkeep.webhook.access import Access, owner, refuse_other_sites
 from upkeep.webhook.rendering import page
 from upkeep.webhook.sign_in_link import SignInLink
 from upkeep.wiring import Site
@@ -59,7 +60,7 @@ class SignIn:
             return self._form(
                 request, next, "Nobody has this token. It may have been replaced: ask an admin for a new one.", 403
             )
-        return self._welcome(request, person.name, "token", next)
+        return self._welcome(request, person, next)
 
     def ask_link(self, request: Request, key: str = "") -> Response:
         """A button: what only fetches links must not use one up."""
@@ -75,7 +76,7 @@ class SignIn:
         elif not self._link.use(key):
             problem = "This link was used already, or is an old one. Start upkeep up again to get a new one."
         else:
-            return self._welcome(request, owner(), HERE, FIRST_PAGE)
+            return self._welcome(request, None, FIRST_PAGE)
         return page(request, "sign_in_link.html.j2", status=403, key="", name=owner(), problem=problem)
 
     def out(self, request: Request, csrf: Annotated[str, Form()] = "") -> Response:
@@ -86,14 +87,14 @@ class SignIn:
         return answer
 
     def _form(self, request: Request, wanted: str, problem: str, status: int = 200) -> Response:
-        nobody = not self._access.people.anybody()
+        nobody = not self._access.everybody()
         return page(
             request, "sign_in.html.j2", status=status, next=_ours(wanted), problem=problem, nobody_is_known=nobody
         )
 
-    def _welcome(self, request: Request, name: str, how: str, wanted: str) -> Response:
+    def _welcome(self, request: Request, person: Person | None, wanted: str) -> Response:
         answer = RedirectResponse(_ours(wanted), 303)
-        self._access.sign_in(request, answer, name, how)
+        self._access.sign_in(request, answer, person)
         return answer
 
 

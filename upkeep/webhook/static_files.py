@@ -1,4 +1,4 @@
-"""The pages' own style and script, served from here and from nowhere else."""
+"""The pages' own style, script and icon, served from here and from nowhere else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from starlette.responses import Response
 
 from upkeep.wiring import Site
 
-KINDS = {"pages.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8"}
+KINDS = {
+    "pages.css": "text/css; charset=utf-8",
+    "live.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
 
 
 def router(_site: Site) -> APIRouter:

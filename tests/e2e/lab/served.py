@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Any
@@ -26,6 +28,15 @@ def request_for(lab: Lab, **changes: str) -> dict[str, Any]:
     quick = {"healthy_time": "1s", "soak.canary": "1s", "soak.other": "1s", "soak.every": "1s", "down_budget_pct": "75"}
     limits = {"dead_man": "5m", "healthy_deadline": "20s"}
     return {"inventory": str(lab.inventory_path), "plan": str(lab.plan_path), "settings": quick | limits | changes}
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports nobody listens on now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ import pytest
 import yaml
 
 from tests.e2e.lab.controller import UPKEEP, Controller, outcomes, versions
-from tests.e2e.lab.served import CANCELLING, FINAL, RESUMING, SUSPENDED, Served, request_for, until
+from tests.e2e.lab.served import CANCELLING, FINAL, RESUMING, SUSPENDED, Served, free_ports, request_for, until
 from upkeep.domain.change import HostOutcome, RunOutcome
 from upkeep.lab.lab import Lab
 from upkeep.process import lives
@@ -24,15 +23,17 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("up")]
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("up")
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port, pages_port = free_ports(2)
     controller = Controller(folder / "home")
     controller.home.mkdir()
     api = f"http://127.0.0.1:{port}/api"
     with (folder / "up.log").open("wb") as log:
         up = subprocess.Popen(
-            [UPKEEP, "up", "--port", str(port)], env=controller.environment(), stdout=log, stderr=log, cwd="/"
+            [UPKEEP, "up", "--port", str(port), "--pages-port", str(pages_port)],
+            env=controller.environment(),
+            stdout=log,
+            stderr=log,
+            cwd="/",
         )
     try:
         yield Served(controller, api)

@@ -20,6 +20,7 @@ from typing import Any
 from upkeep.domain.profile import AgentProfile
 from upkeep.hosts.host_change import HostChange, Order
 from upkeep.hosts.local import LocalTransport
+from upkeep.services.kept_binaries import KeptBinaries
 
 _SYSTEMCTL = r"""#!/bin/sh
 # A systemctl for one unit: the agent runs as a process of its own session.
@@ -146,6 +147,13 @@ class Machine:
         change.deliver(order, [self.archives[version]], offset=0)
         change.stage(order)
         return order
+
+    def backed_up(self, order: Order, change: HostChange | None = None) -> bytes:
+        """Back up; the archive as the controller puts it together."""
+        change, archive, kept = change or self.change(), bytearray(), KeptBinaries(self.root / "controller")
+        binary = change.back_up(order, archive.extend).binary_sha256
+        kept.keep(binary, lambda sink: change.read_binary(order, binary, sink))
+        return b"".join(kept.put_together([bytes(archive)]))
 
     def switched(self, version: str = "2.0.0", **changed: Any) -> Order:
         order = self.staged(version, **changed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import socket
 import stat
 import tarfile
@@ -37,11 +38,13 @@ def test_the_controller_receives_exactly_the_archive_that_was_compared(machine: 
     manifest = machine.change().back_up(order, got.extend)
     assert manifest.sha256 == hashlib.sha256(got).hexdigest()
     assert manifest.size_bytes == len(got)
-    held = members(bytes(got))
+    held = members(machine.backed_up(order))
     for path in (machine.config, machine.root / "etc/agent-keys/key.pem", machine.state_file, machine.binary):
         member = held[b"." + os.fsencode(path)]
         assert (member.mode, member.uid) == (stat.S_IMODE(path.stat().st_mode), path.stat().st_uid)
     assert b"upkeep-backup/service.show" in held
+    assert set(members(bytes(got))) == set(held) - {b"." + os.fsencode(machine.binary)}
+    assert (machine.upkeep / "backups/run-1/binary").read_bytes() == machine.binary.read_bytes()
     assert machine.change().inspect().journal.state is JournalState.PREPARED
 
 
@@ -184,3 +187,49 @@ def test_an_archive_that_arrives_cut_is_no_backup(machine: Machine) -> None:
     change._transport.run = cut
     with pytest.raises(BackupError, match="did not arrive whole"):
         change.back_up(order, lambda piece: None)
+
+
+def test_nothing_is_switched_when_the_old_binary_in_the_backup_was_changed(machine: Machine) -> None:
+    order = machine.staged()
+    with (machine.upkeep / "backups/run-1/binary").open("r+b") as binary:
+        binary.write(b"x")
+    with pytest.raises(BackupError, match="gone or changed"):
+        machine.change().switch(order)
+    assert machine.running() == "1.0.0"
+
+
+def test_the_old_binary_comes_from_the_backup_when_every_other_copy_is_gone(machine: Machine) -> None:
+    before, mode = machine.binary.read_bytes(), stat.S_IMODE(machine.binary.stat().st_mode)
+    order = machine.switched()
+    for adopted in (machine.root / "opt/agent/releases").glob("*-adopted"):
+        shutil.rmtree(adopted)
+    machine.change().roll_back(order, "back", with_state=False)
+    assert (machine.binary.read_bytes(), stat.S_IMODE(machine.binary.stat().st_mode)) == (before, mode)
+    assert machine.running() == "1.0.0"
+    assert machine.binary.stat().st_ino != (machine.upkeep / "backups/run-1/binary").stat().st_ino
+
+
+def test_a_spoilt_binary_in_the_backup_does_not_hinder_the_way_back_while_the_old_one_is_whole(
+    machine: Machine,
+) -> None:
+    order = machine.switched()
+    (machine.upkeep / "backups/run-1/binary").write_bytes(b"rotten")
+    machine.change().roll_back(order, "back", with_state=False)
+    assert machine.running() == "1.0.0"
+
+
+def test_a_host_without_any_old_binary_is_given_the_controllers(machine: Machine) -> None:
+    order = machine.locked()
+    kept = machine.backed_up(order)
+    machine.change().deliver(order, [machine.archives["2.0.0"]], offset=0)
+    machine.change().stage(order)
+    machine.change().switch(order)
+    (machine.upkeep / "backups/run-1/binary").unlink()
+    for adopted in (machine.root / "opt/agent/releases").glob("*-adopted"):
+        shutil.rmtree(adopted)
+    with pytest.raises(BackupError, match="gone or changed"):
+        machine.change().roll_back(order, "back", with_state=False)
+    assert machine.running() == "2.0.0"
+    machine.change().restore_from(order, [kept])
+    machine.change().roll_back(order, "back", with_state=False)
+    assert machine.running() == "1.0.0"

@@ -252,9 +252,8 @@ def test_a_change_that_was_only_staged_is_ended_without_touching_the_service(mac
 
 
 def test_a_damaged_backup_on_the_host_is_replaced_by_the_controllers_copy(machine: Machine) -> None:
-    kept = bytearray()
     order, change = machine.locked(), machine.change()
-    change.back_up(order, kept.extend)
+    kept = machine.backed_up(order)
     change.deliver(order, [machine.archives["2.0.0"]], offset=0)
     change.stage(order)
     change.switch(order)
@@ -273,9 +272,8 @@ def test_a_damaged_backup_on_the_host_is_replaced_by_the_controllers_copy(machin
 
 
 def test_a_host_that_lost_all_of_upkeeps_files_comes_back_from_the_controllers_copy(machine: Machine) -> None:
-    kept = bytearray()
     order = machine.locked()
-    machine.change().back_up(order, kept.extend)
+    kept = machine.backed_up(order)
     machine.change().deliver(order, [machine.archives["2.0.0"]], offset=0)
     machine.change().stage(order)
     machine.change().switch(order)

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows import conduct
 from flows.conduct import engine_of
+from tasks import may_start
 from tasks.keep_windows import WindowKeeper, refuse_outside_window
 from tasks.missed_starts import as_planned
 from tests.unit.audit.conftest import run_record
@@ -104,9 +104,9 @@ def test_what_hosts_took_is_measured_from_lock_to_commit_and_counts_only_when_it
 def test_both_a_new_and_a_resumed_engine_ask_before_a_host_by_the_time_of_day(history, tmp_path, monkeypatch) -> None:
     made = record(tmp_path)
     session = SimpleNamespace(record=made, history=history, left=None)
-    monkeypatch.setattr(conduct, "wall_now", lambda: FRIDAY - timedelta(days=1))
+    monkeypatch.setattr(may_start, "wall_now", lambda: FRIDAY - timedelta(days=1))
     assert "opens Fri" in engine_of(session).may_start(FRIDAY)  # type: ignore[arg-type]
-    monkeypatch.setattr(conduct, "wall_now", lambda: FRIDAY)
+    monkeypatch.setattr(may_start, "wall_now", lambda: FRIDAY)
     assert engine_of(session).may_start(FRIDAY - timedelta(days=1)) == ""  # type: ignore[arg-type]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,10 +14,12 @@ from sqlalchemy import insert
 
 from tests.unit.audit.conftest import run_record
 from upkeep.audit.history import History
+from upkeep.audit.people import People
 from upkeep.audit.tables import HostRow, StepRow
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome, Step
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.domain.inventory import Host
+from upkeep.domain.record import Actor
 from upkeep.domain.stages import Candidate, plan_stages
 from upkeep.errors import BackupError
 from upkeep.settings import Settings
@@ -28,25 +31,14 @@ BEGAN = datetime(2026, 11, 1, 22, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Known:
-    name: str
-    roles: Collection[str]
+class Tokens:
+    """Who may sign in, and by what."""
 
+    people: People
+    by_name: dict[str, str]
 
-class FewPeople:
-    """People by their tokens."""
-
-    def __init__(self, **roles: str) -> None:
-        self._people = {f"token-of-{name}": Known(name, words.split()) for name, words in roles.items()}
-
-    def by_token(self, token: str) -> Known | None:
-        return self._people.get(token)
-
-    def by_name(self, name: str) -> Known | None:
-        return self._people.get(f"token-of-{name}")
-
-    def anybody(self) -> bool:
-        return bool(self._people)
+    def add(self, name: str, *roles: str, **more: Any) -> None:
+        self.by_name[name] = self.people.add(name, roles, Actor(name="root"), **more)
 
 
 @pytest.fixture
@@ -63,22 +55,25 @@ def site(tmp_path: Path, environ: dict[str, str]) -> Iterator[Site]:
 
 
 @pytest.fixture
-def people(site: Site, monkeypatch: pytest.MonkeyPatch) -> FewPeople:
+def people(site: Site) -> Tokens:
     """ann may look, olga may stop runs, ada may do anything."""
-    known = FewPeople(ann="viewer", olga="viewer operator", ada="admin")
-    monkeypatch.setattr("upkeep.webhook.access.people_of", lambda _site: known)
-    return known
+    tokens = Tokens(People(site.history), {})
+    tokens.add("ann", "viewer")
+    tokens.add("olga", "viewer", "operator", logins=["olga.k"])
+    tokens.add("ada", "admin")
+    return tokens
 
 
 @pytest.fixture
-def visit(site: Site) -> Callable[..., TestClient]:
+def visit(site: Site, request: pytest.FixtureRequest) -> Callable[..., TestClient]:
     """A browser on this controller, of somebody signed in if a name is given."""
 
     def browser(name: str = "", address: str = "127.0.0.1") -> TestClient:
         client = TestClient(create_app(site), client=(address, 50000), follow_redirects=False)
         client.headers["accept"] = "text/html"
         if name:
-            signed_in = client.post("/sign-in", data={"token": f"token-of-{name}"})
+            token = request.getfixturevalue("people").by_name[name]
+            signed_in = client.post("/sign-in", data={"token": token})
             assert signed_in.status_code == 303, signed_in.text
         return client
 

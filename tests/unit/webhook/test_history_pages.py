@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import event
 
-from tests.unit.webhook.conftest import NASTY, FewPeople, tell_large_run, tell_old_runs, tell_small_run
+from tests.unit.webhook.conftest import NASTY, Tokens, tell_large_run, tell_old_runs, tell_small_run
 from upkeep.domain.change import RunOutcome
 from upkeep.wiring import Site
 
@@ -45,7 +45,7 @@ def runs_on(client: TestClient, query: str) -> list[str]:
     return re.findall(r'<th scope="row"><a href="/history/runs/([^"]+)"', answer.text)
 
 
-def test_an_empty_history_says_how_to_begin(people: FewPeople, visit: Visit) -> None:
+def test_an_empty_history_says_how_to_begin(people: Tokens, visit: Visit) -> None:
     assert "upkeep run maintenance" in visit("ann").get("/history").text
 
 
@@ -62,7 +62,7 @@ FOUND: list[tuple[str, set[str]]] = [
 
 
 def test_runs_are_found_by_host_ticket_person_period_outcome_plan_and_any_word(
-    site: Site, people: FewPeople, visit: Visit
+    site: Site, people: Tokens, visit: Visit
 ) -> None:
     tell_old_runs(site.history, 40)
     tell_small_run(site.history)
@@ -72,7 +72,7 @@ def test_runs_are_found_by_host_ticket_person_period_outcome_plan_and_any_word(
 
 
 def test_runs_come_newest_first_a_page_at_a_time_and_a_search_stays_on_the_next_page(
-    site: Site, people: FewPeople, visit: Visit
+    site: Site, people: Tokens, visit: Visit
 ) -> None:
     tell_old_runs(site.history, 60)
     client = visit("ann")
@@ -84,7 +84,7 @@ def test_runs_come_newest_first_a_page_at_a_time_and_a_search_stays_on_the_next_
 
 
 def test_a_runs_page_tells_who_why_plan_stages_steps_findings_and_what_to_do_and_lets_no_text_become_a_script(
-    site: Site, people: FewPeople, visit: Visit
+    site: Site, people: Tokens, visit: Visit
 ) -> None:
     tell_small_run(site.history, reason=f"why {NASTY}", ticket="CHG-7")
     text = visit("ann").get("/history/runs/r1").text
@@ -109,7 +109,7 @@ def test_a_runs_page_tells_who_why_plan_stages_steps_findings_and_what_to_do_and
 
 
 def test_a_hosts_part_in_a_run_shows_steps_evidence_figures_and_backups(
-    site: Site, people: FewPeople, visit: Visit
+    site: Site, people: Tokens, visit: Visit
 ) -> None:
     tell_small_run(site.history)
     good = visit("ann").get("/history/runs/r1/hosts/web-1").text
@@ -120,7 +120,7 @@ def test_a_hosts_part_in_a_run_shows_steps_evidence_figures_and_backups(
         assert wanted in bad, wanted
 
 
-def test_a_hosts_life_is_told_across_runs(site: Site, people: FewPeople, visit: Visit) -> None:
+def test_a_hosts_life_is_told_across_runs(site: Site, people: Tokens, visit: Visit) -> None:
     tell_old_runs(site.history, 10)
     text = visit("ann").get("/history/hosts/db-1").text
     assert re.findall(r"maintenance (old-\d+)", text) == ["old-009", "old-005", "old-001"]
@@ -130,13 +130,13 @@ def test_a_hosts_life_is_told_across_runs(site: Site, people: FewPeople, visit: 
 @pytest.mark.parametrize(
     "path", ["/history/runs/no", "/history/runs/no/pack", "/history/runs/r1/hosts/no", "/history/hosts/no"]
 )
-def test_what_is_not_there_is_said_on_a_page(site: Site, people: FewPeople, visit: Visit, path: str) -> None:
+def test_what_is_not_there_is_said_on_a_page(site: Site, people: Tokens, visit: Visit, path: str) -> None:
     tell_small_run(site.history)
     answer = visit("ann").get(path)
     assert (answer.status_code, "no" in answer.text, "<h1>Not Found</h1>" in answer.text) == (404, True, True)
 
 
-def test_odd_questions_never_break_a_page(site: Site, people: FewPeople, visit: Visit) -> None:
+def test_odd_questions_never_break_a_page(site: Site, people: Tokens, visit: Visit) -> None:
     tell_small_run(site.history)
     client = visit("ann")
     for query in ("?page=0", "?page=-1", "?page=abc", "?page=99999999999999999999", "?outcome=x", "?q=%00%ff"):
@@ -144,13 +144,13 @@ def test_odd_questions_never_break_a_page(site: Site, people: FewPeople, visit: 
             assert client.get(path + query).status_code == 200, path + query
 
 
-def test_a_period_that_is_not_a_day_is_refused_with_what_is_allowed(people: FewPeople, visit: Visit) -> None:
+def test_a_period_that_is_not_a_day_is_refused_with_what_is_allowed(people: Tokens, visit: Visit) -> None:
     answer = visit("ann").get("/history?since=yesterday")
     assert (answer.status_code, "2026-11-01" in answer.text) == (400, True)
 
 
 def test_the_live_part_is_sent_again_only_after_something_happened_and_says_when_the_run_is_over(
-    site: Site, people: FewPeople, visit: Visit
+    site: Site, people: Tokens, visit: Visit
 ) -> None:
     tell_small_run(site.history)
     client = visit("ann")
@@ -163,9 +163,7 @@ def test_the_live_part_is_sent_again_only_after_something_happened_and_says_when
     assert (after.status_code, after.headers["x-run-is"]) == (200, "over")
 
 
-def test_a_run_whose_stages_are_planned_later_shows_them_from_then_on(
-    site: Site, people: FewPeople, visit: Visit
-) -> None:
+def test_a_run_whose_stages_are_planned_later_shows_them_from_then_on(site: Site, people: Tokens, visit: Visit) -> None:
     from tests.unit.audit.conftest import run_record
     from upkeep.domain.inventory import Host
     from upkeep.domain.stages import Candidate, plan_stages
@@ -179,14 +177,14 @@ def test_a_run_whose_stages_are_planned_later_shows_them_from_then_on(
     assert "Every target is checked before" in client.get("/history/runs/later").text
 
 
-def test_the_evidence_pack_of_a_run_is_downloaded(site: Site, people: FewPeople, visit: Visit) -> None:
+def test_the_evidence_pack_of_a_run_is_downloaded(site: Site, people: Tokens, visit: Visit) -> None:
     tell_small_run(site.history)
     answer = visit("ann").get("/history/runs/r1/pack")
     assert answer.headers["content-disposition"] == 'attachment; filename="upkeep-r1.zip"'
     assert {"index.html", "events.jsonl", "verify.py"} <= set(zipfile.ZipFile(io.BytesIO(answer.content)).namelist())
 
 
-def test_the_proof_is_looked_at_when_asked_and_names_what_is_wrong(site: Site, people: FewPeople, visit: Visit) -> None:
+def test_the_proof_is_looked_at_when_asked_and_names_what_is_wrong(site: Site, people: Tokens, visit: Visit) -> None:
     tell_small_run(site.history)
     client = visit("ann")
     page = client.get("/history/proof").text
@@ -199,14 +197,14 @@ def test_the_proof_is_looked_at_when_asked_and_names_what_is_wrong(site: Site, p
             row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type='trigger'")
         ]:
             connection.exec_driver_sql(f'DROP TRIGGER "{name}"')
-        connection.exec_driver_sql("UPDATE event SET body = replace(body, 'r1', 'r2') WHERE seq = 9")
+        connection.exec_driver_sql("UPDATE event SET body = replace(body, 'r1', 'r2') WHERE seq = 12")
     client.post("/history/proof", data={"csrf": csrf_in(page)})
     text = client.get("/history/proof").text
     assert "not whole" in text
-    assert "event 9" in text
+    assert "event 12" in text
 
 
-def test_a_thousand_hosts_cost_a_page_the_same_few_queries_as_ten(site: Site, people: FewPeople, visit: Visit) -> None:
+def test_a_thousand_hosts_cost_a_page_the_same_few_queries_as_ten(site: Site, people: Tokens, visit: Visit) -> None:
     tell_large_run(site.history, 10, "small")
     tell_large_run(site.history, 1000)
     client = visit("ann")
@@ -224,7 +222,7 @@ def test_a_thousand_hosts_cost_a_page_the_same_few_queries_as_ten(site: Site, pe
 
 
 def test_a_thousand_hosts_stay_readable_the_failed_ones_first_a_hundred_at_a_time_and_filtered(
-    site: Site, people: FewPeople, visit: Visit
+    site: Site, people: Tokens, visit: Visit
 ) -> None:
     tell_large_run(site.history, 1000)
     client = visit("ann")
@@ -239,7 +237,7 @@ def test_a_thousand_hosts_stay_readable_the_failed_ones_first_a_hundred_at_a_tim
 
 
 def test_somebody_asked_to_stop_a_run_is_written_down_with_name_and_reason(
-    site: Site, people: FewPeople, visit: Visit
+    site: Site, people: Tokens, visit: Visit
 ) -> None:
     tell_small_run(site.history)
     client = visit("olga")

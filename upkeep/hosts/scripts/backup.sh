@@ -96,11 +96,23 @@ hashes_in() {
 	hashes_aside "$@" || tar -xzf "$1" --anchored --exclude=upkeep-backup --to-command=sha256sum 2>>"$3.err" | cut -d ' ' -f 1 >"$3.found"
 }
 
+# The binary's own line is the last: it lies beside the archive, or at its end when the controller has put them together.
 agrees() {
-	grep "^[^$TAB]*${TAB}[a-z]*${TAB}f$TAB" "$2" >"$3.lines"
+	grep "^[^$TAB]*${TAB}[ac-z][a-z]*${TAB}f$TAB" "$2" >"$3.lines"
+	[ "$4" = beside ] || grep "^[^$TAB]*${TAB}binary${TAB}f$TAB" "$2" >>"$3.lines"
 	cut -f 1 "$3.lines" >"$3.wanted"
 	hashes_in "$@"
 	cmp -s "$3.wanted" "$3.found"
+}
+
+binary_in() { sed -n "s/^\([0-9a-f]*\)${TAB}binary${TAB}f$TAB.*/\1/p" "$1"; }
+
+# The binary lies beside the archive, as it is: it hardly compresses, and one copy serves a whole fleet's controller (docs/adr/0012).
+keep_binary() {
+	rm -f -- "$1/binary"
+	wanted=$(binary_in "$1/upkeep-backup/manifest")
+	[ -n "$wanted" ] || return 0
+	copy_of "$b_target" "$1/binary" 2>>"$1/list.err" && sync "$1/binary" && [ "$(hash_of "$1/binary")" = "$wanted" ]
 }
 
 # One attempt, in the folder $1; fails when anything changed or vanished meanwhile.
@@ -111,13 +123,14 @@ try_backup() {
 	[ -f "$1/list.attempt" ] || cp "$list" "$1/list.attempt"
 	[ "$whole" = yes ] || return 1
 	manifest_of "$list" >"$1/upkeep-backup/manifest" || return 1
-	only fdl "$list" | names0 8 >"$1/names"
+	only fdl "$list" | grep -v "^binary${TAB}f$TAB" | names0 8 >"$1/names"
 	# shellcheck disable=SC2086 # attributes are separate words
 	tar -c -S $attributes --numeric-owner --hard-dereference -I 'gzip -1' -f "$1/archive.tar.gz" -C "$1" upkeep-backup \
 		-C / --no-recursion --null --no-unquote -T "$1/names" 2>>"$list.err" || return 1
 	sync "$1/archive.tar.gz"
+	keep_binary "$1" || return 1
 	list_tree "$1/upkeep-backup/roots" "$list" && cmp -s "$1/list.first" "$list" || return 1
-	agrees "$1/archive.tar.gz" "$1/upkeep-backup/manifest" "$1/check"
+	agrees "$1/archive.tar.gz" "$1/upkeep-backup/manifest" "$1/check" beside
 }
 
 # What made the last attempt fail: the first name whose line differs, else what tar said.
@@ -157,6 +170,7 @@ tell_backup() {
 	say sha256 "$(field "$1/verified" sha256)"
 	say size_bytes "$(field "$1/verified" size_bytes)"
 	say files "$(field "$1/verified" files)"
+	[ "$(field "$1/verified" binary)" != beside ] || say binary_sha256 "$(binary_in "$1/upkeep-backup/manifest")"
 	sed -n 's/^\(skipped\|vanished\)=/&/p' "$1/verified"
 }
 
@@ -166,6 +180,7 @@ write_verified() {
 		say size_bytes "$(size_of "$1/archive.tar.gz")"
 		say files "$(wc -l <"$1/upkeep-backup/manifest" | tr -d ' ')"
 		say at "$(now)"
+		[ ! -f "$1/binary" ] || say binary beside
 		[ ! -f "$1/list" ] || only bcps "$1/list" | cut -f 8- | sed 's/^\./skipped=/'
 		[ ! -s "$1/vanished" ] || sed 's/^\./vanished=/' "$1/vanished"
 	} | put "$1/verified"
@@ -242,6 +257,10 @@ phase_read_backup() {
 	cat "$U/backups/$RUN/archive.tar.gz"
 }
 
+phase_read_binary() {
+	cat "$U/backups/$RUN/binary"
+}
+
 # The controller's archive becomes the backup of the run it was taken in; read back and compared like a fresh one.
 phase_restore_from() {
 	open_writer
@@ -252,7 +271,7 @@ phase_restore_from() {
 	tar -xzf "$fresh/archive.tar.gz" -C "$fresh" --no-same-owner upkeep-backup 2>/dev/null || finish backup-damaged "the archive is not a whole backup of Upkeep's"
 	run=$(field "$fresh/upkeep-backup/before" run)
 	case $run in '' | .* | *[!A-Za-z0-9._-]*) finish backup-damaged "the archive does not say which run it is of" ;; esac
-	agrees "$fresh/archive.tar.gz" "$fresh/upkeep-backup/manifest" "$fresh/check" || finish backup-damaged "the archive does not compare with its manifest"
+	agrees "$fresh/archive.tar.gz" "$fresh/upkeep-backup/manifest" "$fresh/check" inside || finish backup-damaged "the archive does not compare with its manifest"
 	write_verified "$fresh" || finish failed "$fresh cannot be written"
 	rm -f "$fresh"/check*
 	place=$U/backups/$run

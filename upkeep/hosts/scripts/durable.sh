@@ -112,6 +112,14 @@ put_link() {
 	rm -f -- "$2.upkeep-new" && ln -s -- "$1" "$2.upkeep-new" && replace "$2.upkeep-new" "$2" && sync "${2%/*}"
 }
 
+# A copy takes the name, with mode and owner as they were; where the file system can, it shares the blocks.
+put_copy() {
+	rm -f -- "$2.upkeep-new"
+	copy_of "$1" "$2.upkeep-new" && sync "$2.upkeep-new" && replace "$2.upkeep-new" "$2" && sync "${2%/*}"
+}
+
+copy_of() { cp -p --reflink=auto -- "$1" "$2" 2>/dev/null || cp -p -- "$1" "$2"; }
+
 # A file takes the name of another: a second name for it, or a copy on another file system.
 put_file() {
 	rm -f -- "$2.upkeep-new"

@@ -1,9 +1,24 @@
 # Putting back what a backup holds; safe to repeat, and safe to be cut anywhere and begun again.
 # shellcheck disable=SC2015,SC2034,SC2153,SC2154 # one library in several files; in 'a && b || finish', finish is meant for both
 
-# $1 how the archive is hashed: known_hash before the switch, hash_of on the way back.
-backup_intact() {
+# $1 how files are hashed: known_hash before the switch, hash_of on the way back.
+archive_intact() {
 	[ -n "$j_backup" ] && [ -f "$j_backup/verified" ] && [ "$("$1" "$j_backup/archive.tar.gz")" = "$(field "$j_backup/verified" sha256)" ]
+}
+
+binary_intact() {
+	[ "$(field "$j_backup/verified" binary)" != beside ] ||
+		[ "$("$1" "$j_backup/binary")" = "$(binary_in "$j_backup/upkeep-backup/manifest")" ]
+}
+
+# The backup holds what the way back needs; the old binary may also lie where it was.
+backup_serves() {
+	before=$j_backup/upkeep-backup/before
+	archive_intact hash_of || return 1
+	for place in "$j_from_target" "$(field "$before" target)"; do
+		! whole "$place" "$(field "$before" sha256)" || return 0
+	done
+	binary_intact hash_of
 }
 
 # Fields that must be the same afterwards: hash, type, mode, owner, name.
@@ -64,8 +79,12 @@ unpack_names() {
 	tar -xzp $attributes "$@" --numeric-owner --no-recursion -f "$j_backup/archive.tar.gz" -C / --null --no-unquote -T "$work/names" 2>"$work/tar.err"
 }
 
-# One file of the backup under a new name, with mode and owner as they were.
+# The binary of the backup under a new name, with mode and owner as they were.
 take_out() {
+	if [ "$(field "$j_backup/verified" binary)" = beside ]; then
+		whole "$j_backup/binary" "$sha256" && (umask 022 && mkdir -p "${2%/*}") && put_copy "$j_backup/binary" "$2"
+		return
+	fi
 	rm -rf "$j_backup/taken" && mkdir -p "$j_backup/taken" "${2%/*}" || return 1
 	printf '.%s\0' "$1" | tar -xzp --numeric-owner -f "$j_backup/archive.tar.gz" -C "$j_backup/taken" --null --no-unquote -T - 2>/dev/null || return 1
 	put_file "$j_backup/taken$1" "$2"

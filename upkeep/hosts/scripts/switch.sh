@@ -56,7 +56,7 @@ phase_switch() {
 	[ "$(field "$j_backup/candidate" target)" = "$j_to_target" ] && [ -n "$j_to_target" ] &&
 		[ "$(known_hash "$j_to_target")" = "$(field "$j_backup/candidate" sha256)" ] ||
 		finish mismatch "the unpacked binary is not the one that was checked"
-	backup_intact known_hash || finish backup-damaged "the backup on the host is gone or changed"
+	archive_intact known_hash && binary_intact known_hash || finish backup-damaged "the backup on the host is gone or changed"
 	j_fence=$FENCE j_guard_deadline=$(($(now) + DEAD_MAN))
 	if ! reserve_room; then
 		free_room
@@ -92,7 +92,7 @@ phase_commit() {
 undo() {
 	note=''
 	if [ ! -e "$j_backup/restored" ]; then
-		if ! backup_intact hash_of; then
+		if ! backup_serves; then
 			[ "$1" = guard ] || finish backup-damaged "the backup on the host is gone or changed"
 			note='; the configuration was not restored: the backup on the host is gone or changed'
 		fi
