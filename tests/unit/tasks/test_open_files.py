@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 
 import pytest
 
@@ -76,3 +78,24 @@ def test_a_connection_that_was_needed_again_is_not_the_oldest_any_more() -> None
     for transport in (a, b, a, c):
         kept.used(transport.host, transport)
     assert (a.closed, b.closed, c.closed) == (False, True, False)
+
+
+def test_a_real_process_raises_its_soft_limit_and_is_told_about_its_hard_one() -> None:
+    program = """
+import resource
+import subprocess
+import sys
+from tasks.open_files import make_room
+from upkeep.errors import Refused
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 300))
+make_room(250)
+print(resource.getrlimit(resource.RLIMIT_NOFILE))
+try:
+    make_room(301)
+except Refused as error:
+    print(error.exit_code, error.remedy)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    raised, refused = done.stdout.splitlines()
+    assert raised == "(250, 300)"
+    assert refused.startswith("4 ulimit -n 301")
