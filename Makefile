@@ -5,8 +5,9 @@ PYTEST_FLAGS ?=
 HOSTS ?= 50
 ONLY ?=
 REPEAT ?= 2
+GROWTH_FLAGS ?=
 
-.PHONY: bench demo test torture check up setup machines-setup format
+.PHONY: bench growth demo test torture check up setup machines-setup format
 
 demo: setup
 	@.venv/bin/upkeep demo
@@ -25,6 +26,9 @@ check: setup
 
 bench: setup
 	@.venv/bin/python -m tests.bench --hosts '$(HOSTS)' --only '$(ONLY)' --repeat '$(REPEAT)'
+
+growth: setup
+	@.venv/bin/python -m tests.bench.growth $(GROWTH_FLAGS)
 
 up: setup
 	@.venv/bin/upkeep up

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 
+from tasks.attend_tickets import attend_once
 from tasks.flow_runs import PrefectFlowRuns
+from tasks.notify import teller
 from tasks.open_windows import open_windows
 from tasks.reconcile_runs import reconcile_runs
 from tasks.watch_releases import watch_all
@@ -44,11 +46,23 @@ def _watch_releases(here: Site) -> Iterable[str]:
     return watch_all(here, datetime.now(UTC))
 
 
+def _change_tickets(here: Site) -> Iterable[str]:
+    return [f"ticket {judged.ref}: {judged.fate}: {judged.reason}" for judged in attend_once(here)]
+
+
+def _tell_people(here: Site) -> Iterable[str]:
+    went = teller(here).tell()
+    return [f"{went} messages went"] if went else []
+
+
 DUTIES = (
     Duty("reconciliation", 20, _reconcile),
     Duty("window_opener", 10, _open_windows),
     Duty("release_watch", 300, _watch_releases),
+    Duty("notifications", 10, _tell_people),
 )
+TICKETS = (Duty("change_tickets", 2, _change_tickets),)
+"""In a thread of its own: a ticket system that answers slowly must not make a window's start late."""
 
 
 def look_after(duties: Iterable[Duty], ended: threading.Event) -> None:
@@ -64,7 +78,8 @@ def look_after(duties: Iterable[Duty], ended: threading.Event) -> None:
 def in_background() -> threading.Event:
     """Look after everything in a thread of this process; set the event to end it."""
     ended = threading.Event()
-    threading.Thread(target=look_after, args=(DUTIES, ended), name="services", daemon=True).start()
+    for name, duties in (("services", DUTIES), ("tickets", TICKETS)):
+        threading.Thread(target=look_after, args=(duties, ended), name=name, daemon=True).start()
     return ended
 
 
@@ -85,8 +100,11 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     _ = site().checkpoints  # one an hour from here on, also while nothing runs
-    log.info("looking after %s", ", ".join(duty.name for duty in DUTIES))
+    log.info("looking after %s", ", ".join(duty.name for duty in (*DUTIES, *TICKETS)))
+    tickets = threading.Thread(target=look_after, args=(TICKETS, ended), name="tickets")
+    tickets.start()
     look_after(DUTIES, ended)
+    tickets.join()
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from tasks.change_host import change_host
 from tasks.check_host import check_host
 from tasks.collect import answer_for
 from tasks.keep_approvals import ApprovalKeeper
-from tasks.keep_windows import WindowKeeper
 from tasks.look_at_stage import look_at_stage
+from tasks.may_start import MayStart
 from tasks.roll_back_host import undo_host
 from tasks.session import RunSession
 from tasks.steady_clock import steady_now, wall_now
@@ -29,17 +29,14 @@ Answers = SimpleQueue[tuple[Order, "PrefectFuture[Any]"]]
 
 def engine_of(session: RunSession, *, last_look: bool = True) -> Engine:
     """The engine of a run that begins, or of one that goes on."""
-    record, keeper = session.record, WindowKeeper(session.history, session.record)
+    record, may_start = session.record, MayStart(session.history, session.record)
     approvals = ApprovalKeeper(session.history, record)
-
-    def may_start(_steady: datetime) -> str:
-        return keeper.may_start(wall_now())
 
     def awaits(stage: str, place: int, _steady: datetime) -> Awaited | None:
         return approvals.awaits(stage, place, wall_now())
 
     if session.left is None or record.dry_run:
-        return Engine(
+        engine = Engine(
             record.plan,
             record.targets,
             fleet_size=record.fleet_size,
@@ -48,16 +45,19 @@ def engine_of(session: RunSession, *, last_look: bool = True) -> Engine:
             awaits=awaits,
             last_look=last_look,
         )
-    return Engine.resumed(
-        record.plan,
-        record.targets,
-        session.left,
-        now=steady_now(),
-        fleet_size=record.fleet_size,
-        may_start=may_start,
-        awaits=awaits,
-        last_look=last_look,
-    )
+    else:
+        engine = Engine.resumed(
+            record.plan,
+            record.targets,
+            session.left,
+            now=steady_now(),
+            fleet_size=record.fleet_size,
+            may_start=may_start,
+            awaits=awaits,
+            last_look=last_look,
+        )
+    may_start.stage = lambda: engine.stage.name if engine.stage else ""
+    return engine
 
 
 def conduct(session: RunSession, engine: Engine) -> None:

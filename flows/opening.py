@@ -13,10 +13,13 @@ from typing import Any
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from tasks.attend_tickets import TellingTicket
 from tasks.board import Board
 from tasks.keep_approvals import refuse_unapprovable
+from tasks.keep_ticket import refuse_without_ticket
 from tasks.keep_windows import refuse_outside_window
 from tasks.missed_starts import as_planned
+from tasks.notify import telling
 from tasks.prepare_run import open_session, prepare
 from tasks.resume_run import resume_session, run_to_resume
 from tasks.session import RunSession
@@ -46,7 +49,13 @@ def open_run(runbook: str, request: RunRequest, *, with_archives: bool = True) -
     """
     session = _session(runbook, request, with_archives=with_archives)
     try:
-        with Vouching(session), _cancelled_by_sigterm(session), Board(session, every=PAINT_EVERY):
+        with (
+            telling(site()),
+            Vouching(session),
+            _cancelled_by_sigterm(session),
+            Board(session, every=PAINT_EVERY),
+            TellingTicket(site, session),
+        ):
             yield session
     except Exception as error:
         _close_as_failed(session, error)
@@ -70,6 +79,7 @@ def _session(runbook: str, request: RunRequest, *, with_archives: bool) -> RunSe
         prepared = prepare(site(), runbook, request, with_archives=with_archives, flow_run_id=flow_run_id)
         refuse_unapprovable(prepared.record, request)
         refuse_outside_window(site(), prepared.record)
+        refuse_without_ticket(site(), prepared.record, request)
         return open_session(site(), prepared)
 
 

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from tasks.deliveries import Archive
 from tasks.judge_delivery import judge_delivery, pull_url
+from tasks.open_files import files_needed, make_room
 from tasks.session import RunSession
 from upkeep.audit.reading import RunDetail
 from upkeep.documents import load_inventory, load_plan, load_profile, profile_path
@@ -32,6 +34,7 @@ from upkeep.wiring import Site
 RETRIED = frozenset({HostOutcome.FAILED, HostOutcome.SET_ASIDE, HostOutcome.BLOCKED, HostOutcome.NOT_STARTED})
 
 _UNDONE = frozenset({HostOutcome.COMMITTED})
+_KINDS: dict[str, Literal["schedule", "ticket"]] = {"schedule": "schedule", "webhook": "ticket"}
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,11 @@ def prepare(
     if not request.of_run:
         plan_stages(subject.plan, [Candidate(host, cohort="") for host in subject.hosts])
     targets = site.targets(subject.hosts, inventory)
+    make_room(files_needed(targets.values(), at_once=subject.plan.at_once))
     trusted = _release(site, subject)
     archives = _archives(site, subject.profile, subject.plan, trusted) if with_archives else ()
     judge_delivery(site, subject.plan, archives, targets)
-    record = _record(runbook, request, subject, trusted).model_copy(update={"flow_run_id": flow_run_id})
+    record = _record(site, runbook, request, subject, trusted).model_copy(update={"flow_run_id": flow_run_id})
     return Prepared(record, targets, archives)
 
 
@@ -74,6 +78,7 @@ def prepare_again(site: Site, detail: RunDetail) -> Prepared:
     """
     subject = _of_run(detail, detail.record.targets)
     targets = site.targets(subject.hosts, {host.name: host for host in subject.inventory})
+    make_room(files_needed(targets.values(), at_once=subject.plan.at_once))
     trusted = _release(site, subject, now=detail.started_at)
     return Prepared(detail.record, targets, _archives(site, subject.profile, subject.plan, trusted))
 
@@ -215,18 +220,25 @@ def _archives(site: Site, profile: AgentProfile, plan: Plan, trusted: TrustedRel
     return tuple(found)
 
 
-def _record(runbook: str, request: RunRequest, subject: _Subject, trusted: TrustedRelease) -> RunRecord:
+def _ticket(site: Site, request: RunRequest, subject: _Subject) -> str:
+    """The ticket as `source/ID`; a retry goes on under the ticket of the run it finishes. Without ticket systems it is a label."""
+    if not request.ticket:
+        return subject.earlier.record.ticket if subject.earlier else ""
+    return str(site.tickets.ref(request.ticket)) if site.tickets is not None else request.ticket
+
+
+def _record(site: Site, runbook: str, request: RunRequest, subject: _Subject, trusted: TrustedRelease) -> RunRecord:
     now = datetime.now(UTC)
     return RunRecord(
         id=request.run_id or f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         runbook=runbook,
         actor=Actor(
             name=request.requested_by or getpass.getuser(),
-            kind="schedule" if request.source == "schedule" else "person",
+            kind=_KINDS.get(request.source, "person"),
         ),
         source=request.source,
         reason=request.reason,
-        ticket=request.ticket,
+        ticket=_ticket(site, request, subject),
         dry_run=request.dry_run,
         of_run=subject.earlier.record.id if subject.earlier else "",
         settings=subject.earlier.record.settings if subject.earlier else request.settings,

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from tasks.connections import MOST_KEPT, Connections
 from tasks.deliveries import Archive, Deliveries
 from tasks.keep_windows import WindowKeeper
 from upkeep.audit.history import History, StepRecord
@@ -89,6 +90,7 @@ class RunSession:
         self._site = site
         self._targets = targets
         self._work: dict[str, HostWork] = {}
+        self._connections = Connections(max(MOST_KEPT, record.plan.at_once))
         self._well: dict[str, tuple[Finding, ...]] = {}
         self.cancelled = ""
         self._ended = threading.Event()
@@ -114,7 +116,9 @@ class RunSession:
         with self._lock:
             if host not in self._work:
                 self._work[host] = self._open(self.hosts[host])
-            return self._work[host]
+            work = self._work[host]
+        self._connections.used(host, work.transport)
+        return work
 
     def _open(self, host: Host) -> HostWork:
         profile = self._site.profile_for(self.record.profile, host)

@@ -42,7 +42,7 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a plan key, e.g. soak.canary=2m; repeatable"),
 ]
 Hosts = Annotated[str, typer.Option("--hosts", help="Only these of the plan's targets: a selector like zone=b,!web-07")]
-Ticket = Annotated[str, typer.Option(help="Change ticket")]
+Ticket = Annotated[str, typer.Option(help="Change ticket; where tickets.yaml names its system, it must allow the run")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history")]
 OverrideWindow = Annotated[
     bool,
@@ -512,6 +512,43 @@ def people_revoke(
     from upkeep.commands import people  # noqa: PLC0415
 
     people.revoke_person(name, reason)
+
+
+@lab_app.command("desk")
+def lab_desk(
+    *,
+    kind: Annotated[str, typer.Option(help="What the desk plays: servicenow, jira or generic")] = "servicenow",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the desk")] = 4290,
+    pages_port: Annotated[int, typer.Option(min=1, max=65535, help="Port where `upkeep up` takes webhooks")] = 4280,
+    folder: Annotated[Path | None, typer.Option("--dir", help="The lab; default $UPKEEP_HOME/lab")] = None,
+) -> None:
+    """A small ticket system to try change tickets on, for the lab's hosts; writes the tickets.yaml that leads to it."""
+    from upkeep.commands import desk  # noqa: PLC0415
+
+    raise typer.Exit(desk.desk(kind, port, pages_port, folder))
+
+
+@lab_app.command("ticket")
+def lab_ticket(
+    action: Annotated[str, typer.Argument(help="open, approve, implement, hold, cancel or show")],
+    number: Annotated[str, typer.Argument(help="Ticket; default: the newest")] = "",
+    *,
+    folder: Annotated[Path | None, typer.Option("--dir", help="The lab; default $UPKEEP_HOME/lab")] = None,
+) -> None:
+    """Do with a ticket of the desk what people do in their ticket system."""
+    from upkeep.commands import desk  # noqa: PLC0415
+
+    desk.ticket(action, number, folder)
+
+
+@app.command()
+def tickets(
+    number: Annotated[str, typer.Argument(metavar="[TICKET]", help="Only this ticket")] = "", *, as_json: Json = False
+) -> None:
+    """What ticket systems sent and what became of it, newest first, and notes that could not be sent yet."""
+    from upkeep.commands import ticketing  # noqa: PLC0415
+
+    ticketing.list_tickets(number, as_json=as_json)
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ UpkeepError                     exit 1
 │   └── ChecksumMismatch        size or SHA-256 differ from the manifest
 ├── BackupError                 a backup that is not complete or does not compare
 ├── ServiceError                an outside system over HTTP
+│   ├── ServiceBusy             it asks us to come back later
+│   └── ServiceRefused          it understood and will not; asking again does not help
 └── AuditError                  the history cannot be written or read; nothing may change
 
 An error holds its facts as fields, builds its own message and says whether trying again can help.
@@ -27,6 +29,7 @@ An error holds its facts as fields, builds its own message and says whether tryi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 
 class UpkeepError(Exception):
@@ -179,6 +182,20 @@ class ServiceError(UpkeepError):
     """An outside system did not answer, or not as agreed."""
 
     retryable = True
+
+
+class ServiceBusy(ServiceError):
+    """An outside system asks for time: `retry_after` is how long at least."""
+
+    def __init__(self, problem: str, retry_after: timedelta) -> None:
+        self.retry_after = retry_after
+        super().__init__(problem)
+
+
+class ServiceRefused(ServiceError):
+    """An outside system understood the question and will not do it; asking again does not help."""
+
+    retryable = False
 
 
 class AuditError(UpkeepError):

@@ -23,6 +23,7 @@ class Settings(BaseModel):
     proxy_header: str = ""
     trusted_proxies: str = ""
     relay: str = ""
+    tickets: Path = Path("tickets.yaml")
     url: str = ""
 
     @classmethod
@@ -34,7 +35,8 @@ class Settings(BaseModel):
         comes in the header `UPKEEP_PROXY_HEADER` from the addresses `UPKEEP_TRUSTED_PROXIES`, and from no others.
 
         `UPKEEP_RELAY` is the ADDRESS[:PORT] of this controller from which hosts may pull archives. `UPKEEP_URL` is the address of
-        the web pages as people reach it; without it messages hold no links.
+        the web pages as people reach it; without it messages hold no links. `UPKEEP_TICKETS`
+        is the file that names ticket systems; default: tickets.yaml in UPKEEP_HOME.
         """
         home = Path(environ.get("UPKEEP_HOME") or Path.home() / ".local" / "state" / "upkeep").expanduser().absolute()
         return cls(
@@ -47,6 +49,7 @@ class Settings(BaseModel):
             proxy_header=environ.get("UPKEEP_PROXY_HEADER", ""),
             trusted_proxies=environ.get("UPKEEP_TRUSTED_PROXIES", ""),
             relay=environ.get("UPKEEP_RELAY", ""),
+            tickets=Path(environ.get("UPKEEP_TICKETS") or home / "tickets.yaml").expanduser().absolute(),
             url=environ.get("UPKEEP_URL", "").rstrip("/"),
         )
 

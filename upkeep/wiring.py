@@ -9,6 +9,7 @@ from pathlib import Path
 
 from upkeep.audit.checkpoints import Checkpoints
 from upkeep.audit.copies import Copies
+from upkeep.audit.deliveries import Deliveries
 from upkeep.audit.history import History
 from upkeep.audit.outbox import Outbox
 from upkeep.audit.people import People
@@ -25,6 +26,7 @@ from upkeep.hosts.transport import Transport
 from upkeep.services.control_centre import ControlCentreClient
 from upkeep.services.relay import Relay
 from upkeep.services.sealing import BackupKeys
+from upkeep.services.tickets import Sources
 from upkeep.settings import Settings
 
 
@@ -49,6 +51,23 @@ class Site:
     def outbox(self) -> Outbox:
         """What is to be sent to other systems, kept beside the history."""
         return Outbox(self.history)
+
+    @functools.cached_property
+    def deliveries(self) -> Deliveries:
+        """What ticket systems sent, kept beside the history."""
+        return Deliveries(self.history)
+
+    @functools.cached_property
+    def tickets(self) -> Sources | None:
+        """The ticket systems; None where none are configured.
+
+        Raises:
+            BadInput: tickets.yaml cannot be used.
+        """
+        sources = Sources.read(self.settings.tickets, self._environ)
+        for secret in sources.every_secret() if sources else ():
+            self.history.mask(secret)
+        return sources
 
     @functools.cached_property
     def people(self) -> People:

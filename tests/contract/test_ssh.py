@@ -460,3 +460,13 @@ def test_paramiko_prints_nothing_of_its_own(
     with pytest.raises(Unreachable):
         transport.run("true")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_connection_that_rested_is_opened_again_and_one_in_use_does_not_rest(sshd, connect) -> None:
+    transport = connect(sshd.target())
+    assert transport.run("echo one").text == "one\n"
+    assert transport.rest()
+    assert transport.run("echo two").text == "two\n"
+    answers: list[bool] = []
+    transport.run("echo here; sleep 0.2", sink=lambda _piece: answers.append(transport.rest()))
+    assert answers[0] is False

@@ -58,7 +58,7 @@ class Outbox:
             session.add(OutboxRow(kind=kind, key=key, target=target, body=clean, put_at=at, next_at=at))
         return True
 
-    def due(self, now: datetime, *, kinds: Collection[str] = (), limit: int = 50) -> list[Letter]:
+    def due(self, now: datetime, *, kinds: Collection[str] = (), target: str = "", limit: int = 50) -> list[Letter]:
         """What is to be sent now, oldest first per target, held for this caller until `HELD_FOR` has passed.
 
         A target that failed waits with all that comes after it, so that its letters stay in order.
@@ -68,13 +68,14 @@ class Outbox:
             wanted = select(OutboxRow).where(col(OutboxRow.sent_at).is_(None), col(OutboxRow.given_up_at).is_(None))
             if kinds:
                 wanted = wanted.where(col(OutboxRow.kind).in_(kinds))
+            if target:
+                wanted = wanted.where(OutboxRow.target == target)
             rows: list[OutboxRow] = []
-            blocked: set[tuple[str, str]] = set()
+            blocked: set[str] = set()
             for row in session.exec(wanted.order_by(col(OutboxRow.id))):
-                lane = (row.kind, row.target)
                 if row.next_at > at or (row.held_until or "") > at:
-                    blocked.add(lane)
-                elif lane not in blocked and len(rows) < limit:
+                    blocked.add(row.target)
+                elif row.target not in blocked and len(rows) < limit:
                     rows.append(row)
             for row in rows:
                 row.held_until = (now + HELD_FOR).isoformat()

@@ -15,6 +15,7 @@ from upkeep.domain.approval_rule import EVERY, LATER, ApprovalRule, is_stage
 from upkeep.domain.delivery import Delivery
 from upkeep.domain.document import Document, Duration, Name, words
 from upkeep.domain.failure import FailureRules
+from upkeep.domain.notify_target import NotifyTarget
 from upkeep.domain.profile import Pattern, Trust
 from upkeep.domain.selector import Selector
 from upkeep.domain.window import FreezeCalendar, Window
@@ -197,6 +198,10 @@ class Plan(Document):
     )
     approvals: tuple[ApprovalRule, ...] = Field(
         (), description="People who must approve before a stage starts: one rule or a list, all of which must be met"
+    )
+    notify: dict[Name, NotifyTarget] = Field(
+        default_factory=dict,
+        description="Who is told about runs of this plan: a name, and env:NAME or file:PATH with the address",
     )
     notes: str = ""
 

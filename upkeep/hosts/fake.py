@@ -115,6 +115,11 @@ class FakeTransport:
         self._pass_time(rule.seconds, call.limits)
         return _delivered(_reply(outcome, call, rule.seconds), call.limits, sink)
 
+    def rest(self) -> bool:
+        """Note that the connection was given back."""
+        self.closed = True
+        return True
+
     def close(self) -> None:
         """Note that the connection was given back."""
         self.closed = True

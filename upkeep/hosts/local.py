@@ -65,6 +65,10 @@ class LocalTransport:
             raise explain_silence(self.host, call, answer, process.returncode)
         return answer.reply(_exit_code(process.returncode), watch.seconds)
 
+    def rest(self) -> bool:
+        """Nothing is kept open."""
+        return True
+
     def close(self) -> None:
         """Nothing is kept open."""
 

@@ -65,6 +65,16 @@ class SshTransport:
                 raise
             return answer.reply(code, watch.seconds)
 
+    def rest(self) -> bool:
+        """End the connection unless a script runs; the next script opens it again."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self.close()
+        finally:
+            self._lock.release()
+        return True
+
     def close(self) -> None:
         """End the connection, from any thread; a script that still runs is cut off."""
         link, self._link = self._link, None

@@ -64,6 +64,10 @@ class Transport(Protocol):
         """
         ...
 
+    def rest(self) -> bool:
+        """End the connection unless a script runs, in which case nothing happens and the answer is no; the next script opens it again."""
+        ...
+
     def close(self) -> None:
         """End the connection; safe to call twice."""
         ...

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows import conduct
 from flows.conduct import engine_of
+from tasks import may_start
 from tasks.keep_windows import WindowKeeper, refuse_outside_window
 from tasks.missed_starts import as_planned
 from tests.unit.audit.conftest import run_record
@@ -104,9 +104,9 @@ def test_what_hosts_took_is_measured_from_lock_to_commit_and_counts_only_when_it
 def test_both_a_new_and_a_resumed_engine_ask_before_a_host_by_the_time_of_day(history, tmp_path, monkeypatch) -> None:
     made = record(tmp_path)
     session = SimpleNamespace(record=made, history=history, left=None)
-    monkeypatch.setattr(conduct, "wall_now", lambda: FRIDAY - timedelta(days=1))
+    monkeypatch.setattr(may_start, "wall_now", lambda: FRIDAY - timedelta(days=1))
     assert "opens Fri" in engine_of(session).may_start(FRIDAY)  # type: ignore[arg-type]
-    monkeypatch.setattr(conduct, "wall_now", lambda: FRIDAY)
+    monkeypatch.setattr(may_start, "wall_now", lambda: FRIDAY)
     assert engine_of(session).may_start(FRIDAY - timedelta(days=1)) == ""  # type: ignore[arg-type]
 
 
@@ -155,7 +155,7 @@ def test_a_scheduled_run_that_is_refused_at_its_start_is_missed_with_that_reason
 
 @pytest.mark.parametrize("source", ["cli", "ui", "schedule", "webhook"])
 def test_a_freeze_binds_a_run_whoever_started_it(history, tmp_path, source) -> None:
-    assert "gone.ics" in refusal(history, record(tmp_path, plan={"freezes": "gone.ics"}), FRIDAY, source=source)
+    assert "gone.ics" in refusal(history, record(tmp_path, plan={"freezes": "gone.ics"}, source=source), FRIDAY)
 
 
 def test_archives_come_in_the_window_or_at_any_time_if_the_plan_says_so_but_never_in_a_freeze(
@@ -167,7 +167,7 @@ def test_archives_come_in_the_window_or_at_any_time_if_the_plan_says_so_but_neve
     assert WindowKeeper(history, kept).may_start(FRIDAY) == ""
     assert WindowKeeper(history, kept).may_start(FRIDAY + timedelta(hours=5, minutes=50)), "15 min may be needed"
     free = record(tmp_path, runbook="prestage", plan={"delivery": {"prestage": "any time"}})
-    refuse_outside_window(SimpleNamespace(history=history), free, RunRequest(), before)  # type: ignore[arg-type]
+    refuse_outside_window(SimpleNamespace(history=history), free, before)  # type: ignore[arg-type]
     assert WindowKeeper(history, free).may_start(before) == ""
     frozen = record(tmp_path, runbook="prestage", plan={"delivery": {"prestage": "any time"}, "freezes": "gone.ics"})
     assert "gone.ics" in refusal(history, frozen, before)
