@@ -99,3 +99,10 @@ except Refused as error:
     raised, refused = done.stdout.splitlines()
     assert raised == "(250, 300)"
     assert refused.startswith("4 ulimit -n 301")
+
+
+def test_ten_thousand_hosts_keep_no_more_connections_than_allowed() -> None:
+    kept, hosts = Connections(), [FakeTransport() for _ in range(10_000)]
+    for number, host in enumerate(hosts):
+        kept.used(f"h{number}", host)
+    assert sum(not host.closed for host in hosts) == MOST_KEPT
