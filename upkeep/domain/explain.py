@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from upkeep.domain.approval_rule import EVERY, LATER
 from upkeep.domain.document import words
 from upkeep.domain.failure import StopRule
 from upkeep.domain.gate import failure_rate_bound
@@ -27,6 +28,7 @@ def explain(plan: Plan, stages: StagePlan, *, release: Release | None, fleet_siz
         *_order(stages),
         *_one_host(plan),
         *_limits(plan, stages, fleet_size),
+        *_people(plan),
         *(_trigger(trigger) for trigger in plan.triggers),
         *_way_back(plan, release),
         _duration(plan, stages, fleet_size),
@@ -39,6 +41,12 @@ def shortest_duration(plan: Plan, stages: StagePlan, fleet_size: int) -> timedel
     at_once = min(down_allowed(fleet_size, plan.down_budget_pct), plan.at_once)
     turns = sum(-(-len(stage.hosts) // at_once) for stage in stages.stages)
     return turns * plan.healthy_time + sum((stage.soak for stage in stages.stages), timedelta())
+
+
+def _people(plan: Plan) -> Iterator[str]:
+    for rule in plan.approvals:
+        which = {EVERY: "every stage", LATER: "every stage but the first"}.get(rule.stage, f"stage '{rule.stage}'")
+        yield f"Before {which} the run waits, for {words(rule.expires)} at most, for {rule.told()} to approve, never whoever asked for it."
 
 
 def _what(plan: Plan, release: Release | None, fleet_size: int) -> Iterator[str]:

@@ -31,3 +31,11 @@ def test_a_trigger_is_read_back_with_its_limit_and_time() -> None:
         "then": "roll back all",
     }
     assert "when 'replication lag' is above 30 for 5 min, roll back all" in sentences(10, triggers=[trigger])
+
+
+def test_approvals_are_read_back_with_who_and_how_long() -> None:
+    text = sentences(10, approvals={"stage": "later", "needed": 2, "roles": ["sre", "tech lead"], "expires": "2d"})
+    assert (
+        "Before every stage but the first the run waits, for 2 d at most, for 2 people (sre or tech lead) to approve"
+        in text
+    )
