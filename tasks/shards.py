@@ -86,6 +86,7 @@ class Shards:
         self._book = OrderBook(session.history, session.record.id)
         self._lanes = {name: place % number for place, name in enumerate(session.hosts)}
         self._new: SimpleQueue[tuple[HostOrder, Future[HostAnswer]]] = SimpleQueue()
+        self._coming: list[tuple[HostOrder, Future[HostAnswer]]] = []
         self._open: dict[int, Future[HostAnswer]] = {}
         self._cancelled = False
         self._wake, self._ended = threading.Event(), threading.Event()
@@ -136,10 +137,11 @@ class Shards:
             self._fail(error)
 
     def _put(self) -> None:
-        new = self._waiting()
-        if new:
-            numbers = self._book.put([(order, self._lanes.get(order.host, 0)) for order, _ in new])
-            self._open |= dict(zip(numbers, (future for _, future in new), strict=True))
+        self._coming += self._waiting()
+        if self._coming:
+            numbers = self._book.put([(order, self._lanes.get(order.host, 0)) for order, _ in self._coming])
+            self._open |= dict(zip(numbers, (future for _, future in self._coming), strict=True))
+            self._coming = []
 
     def _waiting(self) -> list[tuple[HostOrder, Future[HostAnswer]]]:
         found = []
@@ -166,7 +168,7 @@ class Shards:
 
     def _fail(self, error: AuditError) -> None:
         """Without the history nothing goes on: everybody who waits is told, now and later."""
-        for future in self._open.values():
+        for future in (*self._open.values(), *(future for _, future in self._coming)):
             future.set_exception(error)
         while not self._ended.is_set():
             for _, future in self._waiting():
