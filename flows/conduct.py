@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -9,22 +10,20 @@ from typing import Any
 from prefect.exceptions import Pause
 from prefect.futures import PrefectFuture
 
-from tasks.change_host import change_host
-from tasks.check_host import check_host
+from flows.handing_out import submitted
 from tasks.collect import answer_for
 from tasks.keep_approvals import ApprovalKeeper
-from tasks.look_at_stage import look_at_stage
 from tasks.may_start import MayStart
-from tasks.roll_back_host import undo_host
 from tasks.session import RunSession
+from tasks.shards import Shards, shards_for
 from tasks.steady_clock import steady_now, wall_now
 from upkeep.domain.approval_rule import Awaited
 from upkeep.domain.engine import Engine
-from upkeep.domain.orders import Change, Changed, Check, Checked, Event, Look, Order, StopAsked, Undo
+from upkeep.domain.orders import Change, Changed, Checked, Event, Look, Order, StopAsked, Undo
 
 STOP_ASKED_EVERY = timedelta(seconds=2)
 
-Answers = SimpleQueue[tuple[Order, "PrefectFuture[Any]"]]
+Answers = SimpleQueue[tuple[Order, "PrefectFuture[Any] | Future[Any]"]]
 
 
 def engine_of(session: RunSession, *, last_look: bool = True) -> Engine:
@@ -66,6 +65,11 @@ def conduct(session: RunSession, engine: Engine) -> None:
     Raises:
         Pause: the run was suspended in Prefect's UI; the hosts in work were finished, and what comes next is for the resumed run.
     """
+    with shards_for(session) as shards:
+        _conduct(session, engine, shards)
+
+
+def _conduct(session: RunSession, engine: Engine, shards: Shards | None) -> None:
     answers: Answers = SimpleQueue()
     open_orders = 0
     suspended: Pause | None = None
@@ -74,7 +78,7 @@ def conduct(session: RunSession, engine: Engine) -> None:
     while open_orders or not (engine.finished or suspended or engine.waits_for):
         for order in [] if suspended else engine.orders(steady_now()):
             stages.note()
-            _hand_out(session, order, answers)
+            _hand_out(session, order, answers, shards)
             open_orders += 1
         for event in _wait(session, answers, None if suspended else engine.wake_at()):
             open_orders -= 1
@@ -91,17 +95,14 @@ def conduct(session: RunSession, engine: Engine) -> None:
         _write_down_the_rest(session, engine)
 
 
-def _hand_out(session: RunSession, order: Order, answers: Answers) -> None:
-    future: PrefectFuture[Any]
-    if isinstance(order, Check):
-        future = check_host.submit(session, order.host)
-    elif isinstance(order, Change):
-        future = change_host.submit(session, order.host, order.stage)
-    elif isinstance(order, Look):
-        future = look_at_stage.submit(session, order.stage, order.hosts)
+def _hand_out(session: RunSession, order: Order, answers: Answers, shards: Shards | None) -> None:
+    def done(future: PrefectFuture[Any] | Future[Any]) -> None:
+        answers.put((order, future))
+
+    if shards is None or isinstance(order, Look):
+        submitted(session, order).add_done_callback(done)
     else:
-        future = undo_host.submit(session, order.host, order.stage, order.reason, order.failure_class)
-    future.add_done_callback(lambda done: answers.put((order, done)))
+        shards.hand_out(order, done)
 
 
 def _wait(session: RunSession, answers: Answers, wake_at: datetime | None) -> list[Event | Pause]:
@@ -119,7 +120,7 @@ def _wait(session: RunSession, answers: Answers, wake_at: datetime | None) -> li
         return got
 
 
-def _answer(session: RunSession, order: Order, future: PrefectFuture[Any]) -> Event | Pause:
+def _answer(session: RunSession, order: Order, future: PrefectFuture[Any] | Future[Any]) -> Event | Pause:
     kept = session.take_answer(order.host) if isinstance(order, (Change, Undo)) else None
     try:
         return answer_for(order, future.result)

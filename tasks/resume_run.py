@@ -9,6 +9,7 @@ from tasks.approving import void_if_changed
 from tasks.keep_windows import WindowKeeper
 from tasks.prepare_run import prepare_again
 from tasks.session import RunSession
+from tasks.shards import settle_orders
 from tasks.vouching import LEASE
 from upkeep.audit.approvals import waits_for
 from upkeep.audit.reading import RunDetail
@@ -74,6 +75,8 @@ def resume_session(site: Site, detail: RunDetail, request: RunRequest, flow_run_
         BadInput, Refused: its release, archives or keys cannot be had any more, or it waits for people.
     """
     reason = _refuse_unapproved(site, detail) or request.reason or "its controller died"
+    settle_orders(site.history, detail.id)
+    detail = site.history.run(detail.id)
     prepared = prepare_again(site, detail)
     actor = Actor(name=request.requested_by or getpass.getuser())
     site.history.resume_run(detail.id, actor, this_process(), flow_run_id=flow_run_id, reason=reason)

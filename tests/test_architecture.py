@@ -39,7 +39,7 @@ def test_deployments_use_module_entrypoints_and_serve_the_same_runbooks_as_the_c
 
     assert all("/" not in deployment["entrypoint"] for deployment in DEPLOYMENTS)
     deployed = {deployment["entrypoint"].partition(":")[2] for deployment in DEPLOYMENTS}
-    assert deployed == {*RUNBOOKS, *WATCHES, "reconciliation", "window_opener", "change_tickets"}
+    assert deployed == {*RUNBOOKS, *WATCHES, "reconciliation", "window_opener", "change_tickets", "shard"}
     served = importlib.import_module("deployments.serve").RUNBOOKS
     assert {flow.name for flow in served} == {*RUNBOOKS, *WATCHES}
 

@@ -34,14 +34,20 @@ from upkeep.settings import Settings
 class Site:
     """This controller: its settings, its history, and how it reaches hosts."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, settings: Settings, environ: Mapping[str, str] = os.environ, *, seals: bool = True) -> None:
+        """`seals`: False for a process that works for a run of another one, which seals what both wrote."""
         self.settings = settings
+        self._seals = seals
         self._environ = environ
 
     @property
     def history(self) -> History:
         """The history, opened and migrated at first use; runs that end are sealed by a checkpoint, and one is made every hour."""
-        return self._sealed[0]
+        return self._sealed[0] if self._seals else self._unsealed
+
+    @functools.cached_property
+    def _unsealed(self) -> History:
+        return History.open(self.settings.database_url)
 
     @property
     def checkpoints(self) -> Checkpoints:

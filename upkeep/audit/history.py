@@ -85,6 +85,10 @@ class History(Browsing):
         """JSON data without anything that must not be written."""
         return self._redaction.data(plain)
 
+    def act_for(self, run_id: str, actor: Actor) -> None:
+        """What this process writes about a run that another one opened is done in this name."""
+        self._actors[run_id] = actor
+
     def open_run(self, record: RunRecord) -> None:
         """A run begins."""
         self._actors[record.id] = record.actor

@@ -209,3 +209,37 @@ class PersonRow(SQLModel, table=True):
     token_sha256: str = Field(unique=True)
     added_at: str
     revoked_at: str | None = None
+
+
+class ShardRow(SQLModel, table=True):
+    """One flow run that was started to work on a run's hosts; `seen_at` is its last word, none when it never had one."""
+
+    __tablename__ = "shard"
+
+    id: int | None = Field(default=None, primary_key=True)
+    run: str = Field(index=True)
+    process: str = ""
+    started_at: str
+    seen_at: str | None = None
+    ended_at: str | None = None
+
+
+class ShardOrderRow(SQLModel, table=True):
+    """One order of a run's engine for one host; whoever answers it needs the newest `fence`."""
+
+    __tablename__ = "shard_order"
+    __table_args__ = (Index("ix_shard_order_open", "run", "answered_at"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    run: str
+    kind: str
+    host: str
+    lane: int
+    body: str
+    put_at: str
+    shard: int | None = None
+    fence: int = 0
+    held_until: str | None = None
+    answer: str = ""
+    answered_at: str | None = None
+    collected_at: str | None = None

@@ -170,6 +170,11 @@ class Plan(Document):
         10, description="Share of the fleet, at least one host, that may be down at once, sick hosts included"
     )
     at_once: int = Field(50, ge=1, le=500, description="Hosts in work at once at the most, whatever the budget allows")
+    shards: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
+        "auto",
+        description="Flow runs on the work pool that share a run's hosts, when it was started as a deployment and the history is on "
+        "PostgreSQL; auto: none below 200 hosts, then one more for every 200",
+    )
     healthy_time: Duration = timedelta(seconds=60)
     healthy_deadline: Duration = timedelta(minutes=5)
     dead_man: Duration = timedelta(minutes=10)

@@ -59,11 +59,14 @@ class Served:
         return str(self.asked("POST", f"deployments/{deployment}/create_flow_run", wanted)["id"])
 
     def asked(self, method: str, path: str, body: object = None) -> Any:
-        """What the server answers; a server that is busy (503, its database is locked) is asked again, as a person would."""
+        """What the server answers; a server that is busy (503: its database is locked; no answer) is asked again, as a person would."""
         answers: list[httpx.Response] = []
 
         def answered() -> bool:
-            answers.append(httpx.request(method, f"{self.api}/{path}", json=body, timeout=30))
+            try:
+                answers.append(httpx.request(method, f"{self.api}/{path}", json=body, timeout=30))
+            except httpx.TimeoutException:
+                return False
             return answers[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
 
         until(answered)

@@ -59,10 +59,14 @@ def database(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'history.db'}"
-    return str(request.getfixturevalue("postgresql").database())
+        yield f"sqlite:///{tmp_path / 'history.db'}"
+        return
+    cluster = request.getfixturevalue("postgresql")
+    made = cluster.database()
+    yield made
+    cluster.drop(made)
 
 
 @pytest.fixture
