@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tasks.connections import Connections
+from tasks.connections import MOST_KEPT, Connections
 from tasks.open_files import files_needed, make_room
 from upkeep.errors import Refused
 from upkeep.hosts.fake import FakeTransport
@@ -102,7 +102,7 @@ except Refused as error:
 
 
 def test_ten_thousand_hosts_keep_no_more_connections_than_allowed() -> None:
-    kept, hosts = Connections(), [FakeTransport() for _ in range(10_000)]
+    kept, hosts = Connections(), [FakeTransport(f"h{number}") for number in range(10_000)]
     for number, host in enumerate(hosts):
         kept.used(f"h{number}", host)
     assert sum(not host.closed for host in hosts) == MOST_KEPT
