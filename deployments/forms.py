@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tasks.open_windows import TEMPLATE
 from upkeep.settings import Settings
 
 FILES = frozenset({".yaml", ".yml", ".json"})
@@ -16,7 +18,7 @@ MOST_BYTES = 1 << 20
 _ABOVE = "Choose a plan and an inventory; the rest may stay as it is."
 _CHANGE = (
     *("plan", "inventory", "hosts", "ticket", "reason", "dry_run", "settings"),
-    *("override_freeze", "override_window", "of_run", "requested_by"),
+    *("override_window", "of_run", "requested_by"),
 )
 _UNDO = ("of_run", "hosts", "ticket", "reason", "requested_by")
 _FIELDS = {"rollback": _UNDO}
@@ -40,7 +42,10 @@ _HELP: dict[str, dict[str, Any]] = {
         "description": 'Seldom needed. Plan keys and their values, e.g. {"soak.canary": "2m"}',
     },
     "of_run": {"title": "Earlier run", "description": "Leave empty, or the id of a run whose unfinished hosts are to be tried again."},
-    "override_freeze": {"title": "Override a freeze", "description": "Why a freeze does not count; needs a second person."},
+    "override_window": {
+        "title": "Override window and freezes",
+        "description": "Needs a reason, and another person's approval before anything starts.",
+    },
     "requested_by": {"title": "Requested by", "description": "Your name, for the history.", "maxLength": 64},
 }  # fmt: skip
 _UNDO_ABOVE = "Name the run to undo; the rest may stay as it is."
@@ -92,7 +97,8 @@ def inventories(folders: Iterable[Path]) -> list[str]:
 
 def _files(folders: Iterable[Path], fits: Callable[[set[str]], bool]) -> list[str]:
     found = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()) if path.suffix in FILES]
-    return [str(path) for path in found if fits(_keys(path))][:MOST_CHOICES]
+    usable = (path for path in found if not path.name.endswith(TEMPLATE) and fits(_keys(path)))
+    return [str(path) for path in islice(usable, MOST_CHOICES)]
 
 
 def _keys(path: Path) -> set[str]:

@@ -47,7 +47,8 @@ known_hash() {
 	printf '%s\n' "$known"
 }
 
-remember_hash() { { printf '%s=%s\n' "$1" "$2" >>"$U/hashes"; } 2>/dev/null || true; }
+# Only while a run owns the host: a look leaves nothing behind.
+remember_hash() { [ ! -f "$U/lock" ] || { printf '%s=%s\n' "$1" "$2" >>"$U/hashes"; } 2>/dev/null || true; }
 
 size_of() { stat -c %s -- "$1" 2>/dev/null || echo 0; }
 

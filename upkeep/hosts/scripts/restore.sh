@@ -102,6 +102,9 @@ restore_binary() {
 		form=link link=$j_from_target target=$j_from_target sha256=''
 		case $j_from_target in '') form='missing' ;; *-adopted/*) form='file' ;; esac
 	fi
+	for place in "$BINARY" "$j_from_target"; do # what a switch left that was cut while it made a copy
+		[ -z "$place" ] || rm -f -- "$place.upkeep-new"
+	done
 	case $form in
 	link)
 		whole "$target" "$sha256" || take_out "$target" "$target" || return 1
