@@ -130,7 +130,8 @@ class Sshd:
     def cut(self) -> None:
         """Break every connection at once."""
         sessions = self.sessions()
-        for pid in (*(child for session in sessions for child in children(session)), *sessions):
+        scripts = [child for session in sessions for child in children(session)]
+        for pid in (*sessions, *scripts):  # a script that dies first would still be reported
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
