@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.lab.controller import UPKEEP, Controller, versions
 from tests.e2e.lab.served import Served, request_for, until
-from tests.e2e.lab.test_approvals import add, locks
+from tests.torture.test_approvals import add, locks
 from upkeep.audit.approvals import waits_for
 from upkeep.domain.change import RunOutcome
 from upkeep.lab.lab import Lab
