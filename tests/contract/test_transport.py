@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -117,3 +118,15 @@ def test_calls_follow_one_another_also_after_a_limit_and_after_closing(transport
     transport.close()
     transport.close()
     assert transport.run("true").exit_code == 0
+
+
+def test_a_controller_with_thousands_of_open_files_still_reaches_its_hosts(transport: Transport) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert transport.run("echo out; echo err >&2; exit 3", limits=soon(idle=10)).exit_code == 3
+    finally:
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -55,28 +55,34 @@ class Feed:
             self._thread.join(_JOIN_SECONDS)
 
     def raise_error(self) -> None:
-        """Raise what the caller's own `stdin` raised."""
+        """Raise what the caller's own `stdin` raised, or what broke here."""
         if self._error is not None:
             raise self._error
 
     def _work(self) -> None:
         # The other end may close early: a script need not read all of its data, and the reader learns of a broken connection itself.
-        with suppress(OSError):
-            self._put(self._call.password_line.get_secret_value().encode())
-            self._go.wait()
-            self._put(self._call.lead)
-            for piece in self._pieces():
-                self._put(piece)
-            if not self._stopped:
-                self._wire.finish()
+        try:
+            with suppress(OSError):
+                self._put(self._call.password_line.get_secret_value().encode())
+                self._go.wait()
+                self._put(self._call.lead)
+                for piece in self._pieces():
+                    self._put(piece)
+                if not self._stopped:
+                    self._wire.finish()
+        except Exception as error:  # noqa: BLE001 - a thread that died in silence would leave the reader to its idle limit
+            self._fail(error)
 
     def _pieces(self) -> Iterable[bytes]:
         try:
             yield from self._stdin
         except Exception as error:  # noqa: BLE001 - the caller's iterable may raise anything; it is raised again in the caller's thread
-            self._error = error
-            self._stopped = True
-            self._wire.abort()
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        self._stopped = True
+        self._wire.abort()
 
     def _put(self, data: bytes) -> None:
         view = memoryview(data)

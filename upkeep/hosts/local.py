@@ -23,7 +23,7 @@ from upkeep.hosts.transport import Limits, Reply
 _READ_BYTES = 65_536
 _LINGER_SECONDS = 1.0
 _HANGUP_SECONDS = 2.0
-_WRITE_SECONDS = 0.2
+_WRITE_MILLISECONDS = 200
 
 
 class LocalTransport:
@@ -91,14 +91,15 @@ class _Stdin:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process, self._pipe = process, _pipe(process.stdin)
         os.set_blocking(self._pipe.fileno(), False)
+        self._room = select.poll()  # select() itself knows only the first 1,024 files of a process
+        self._room.register(self._pipe, select.POLLOUT)
 
     def send(self, piece: memoryview) -> None:
         """Write all of `piece` while the process lives."""
         while piece:
             if self._process.returncode is not None or self._pipe.closed:
                 raise BrokenPipeError
-            writable = select.select((), (self._pipe,), (), _WRITE_SECONDS)[1]
-            if writable:
+            if self._room.poll(_WRITE_MILLISECONDS):
                 piece = piece[os.write(self._pipe.fileno(), piece) :]
 
     def finish(self) -> None:
