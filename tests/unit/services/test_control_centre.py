@@ -18,7 +18,7 @@ from upkeep.services.registration import registration_findings
 from upkeep.services.web import Limits
 
 NODE = {"id": "h1", "online": True, "version": "1.5.0", "policy_version": "12", "last_seen": "2026-06-01T12:00:00Z"}
-QUICK = Limits(connect=timedelta(seconds=0.3), idle=timedelta(seconds=0.3), total=timedelta(seconds=0.5))
+AMPLE = Limits(connect=timedelta(seconds=20), idle=timedelta(seconds=20), total=timedelta(seconds=30))
 
 
 @dataclass
@@ -45,7 +45,7 @@ def time() -> Time:
 
 @pytest.fixture
 def client(site: Site, time: Time) -> ControlCentreClient:
-    return ControlCentreClient(site.url, limits=QUICK, retries=Retries(sleep=time.sleep, jitter=lambda: 1.0))
+    return ControlCentreClient(site.url, limits=AMPLE, retries=Retries(sleep=time.sleep, jitter=lambda: 1.0))
 
 
 def tell(site: Site, path: str, told: object) -> None:
@@ -126,7 +126,7 @@ def test_after_the_last_attempt_the_trouble_is_told(site: Site, client: ControlC
     with pytest.raises(ServiceError, match="status 503: overloaded"):
         client.node("h1")
     assert len(site.asked) == 4
-    dead = ControlCentreClient("http://127.0.0.1:1", limits=QUICK, retries=Retries(sleep=time.sleep))
+    dead = ControlCentreClient("http://127.0.0.1:1", limits=AMPLE, retries=Retries(sleep=time.sleep))
     with pytest.raises(ServiceError):
         dead.node("h1")
 
