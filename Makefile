@@ -16,7 +16,7 @@ test: setup machines-setup check
 	@tests/run $(PYTEST_FLAGS)
 
 torture: setup machines-setup
-	@.venv/bin/pytest -q tests/torture $(PYTEST_FLAGS)
+	@.venv/bin/pytest -q -n "$${PYTEST_WORKERS:-2}" --dist loadgroup --durations 30 tests/torture $(PYTEST_FLAGS)
 
 check: setup
 	@.venv/bin/ruff check --quiet . && .venv/bin/ruff format --quiet --check . && echo "ruff: clean"
