@@ -53,6 +53,7 @@ class History(Browsing):
         self._redaction = Redaction()
         self._writer = Writer(engine, url, self._redaction)
         self._actors: dict[str, Actor] = {}
+        self._ending: list[Callable[[], None]] = []
 
     @classmethod
     def open(cls, url: str) -> History:
@@ -60,7 +61,9 @@ class History(Browsing):
         return cls(open_database(url), url)
 
     def close(self) -> None:
-        """Write what was handed in and let go of the database."""
+        """Write what was handed in, make no more checkpoints by the clock and let go of the database."""
+        for end in self._ending:
+            end()
         self._writer.close()
         self._engine.dispose()
 
@@ -68,6 +71,7 @@ class History(Browsing):
         """From here on every run that ends is sealed by a checkpoint, signed with `keys` and copied to `copies`."""
         checkpoints = Checkpoints(self._engine, self._url, keys, copies)
         self.listeners.append(checkpoints.heard)
+        self._ending.append(checkpoints.close)
         return checkpoints
 
     def rotate_key(self, checkpoints: Checkpoints, actor: Actor, reason: str) -> Event:

@@ -77,6 +77,17 @@ def test_every_hour_there_is_one_also_when_nothing_happened(history: History, ch
     assert (second.n, second.upto_seq, second.head_hash, second.prev_sig) == (0, 1, first.head_hash, first.sig)
 
 
+def test_a_history_that_is_closed_leaves_no_clock_behind_that_opens_it_again(
+    history: History, checkpoints: Checkpoints
+) -> None:
+    before = set(threading.enumerate())
+    checkpoints.every(timedelta(hours=1))
+    (clock,) = set(threading.enumerate()) - before
+    history.close()
+    clock.join(20)
+    assert not clock.is_alive()
+
+
 def test_a_copy_that_fails_is_made_with_the_next_checkpoint(
     history: History, checkpoints: Checkpoints, outside: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
