@@ -52,7 +52,7 @@ def killed_at(
 ) -> int:
     """Prepare, kill the step at its Nth operation, settle; until the step gets through. Returns the number at which it did."""
     for number in numbers:
-        order = prepare()
+        order = prepare(number)
         killer.at(number)
         with suppress(HostError):
             step(machine.change(killer.folder), order)
@@ -80,11 +80,21 @@ def back_again(machine: Machine, order) -> None:
     assert is_old(machine)
     state = machine.change().inspect()
     assert (state.journal.state, state.guard) == (JournalState.ROLLED_BACK, None)
+    assert list(machine.root.rglob("*.upkeep-new")) == []
+
+
+def anew(machine: Machine) -> None:
+    """No release is on the host, as at its first upgrade: the old binary has to be kept aside."""
+    shutil.rmtree(Path(machine.profile.paths.releases), ignore_errors=True)
 
 
 def in_the_switch(
     points: Points, machine: Machine, killer: Killer, until: Callable[[Callable[[], bool]], None]
 ) -> None:
+    def prepare(number: int):
+        anew(machine)
+        return machine.staged(dead_man=timedelta(seconds=2) if number % 3 == 1 else timedelta(minutes=5))
+
     def settle(order, number: int) -> None:
         machine.config.write_text("the new version wrote this") if machine.running() == "2.0.0" else None
         if number % 3 == 0:
@@ -99,7 +109,7 @@ def in_the_switch(
         points,
         machine,
         killer,
-        prepare=lambda: machine.staged(dead_man=timedelta(seconds=2)),
+        prepare=prepare,
         step=lambda change, order: change.switch(order),
         settle=settle,
     )
@@ -107,7 +117,7 @@ def in_the_switch(
 
 
 def in_a_rollback(points: Points, machine: Machine, killer: Killer) -> None:
-    def prepare():
+    def prepare(_: int):
         order = machine.switched()
         machine.config.write_text("new format")
         (machine.config.parent / "made").write_text("new")
@@ -137,7 +147,7 @@ def in_a_commit(points: Points, machine: Machine, killer: Killer) -> None:
         points,
         machine,
         killer,
-        prepare=machine.switched,
+        prepare=lambda _: machine.switched(),
         step=lambda change, order: change.commit(order),
         settle=settle,
     )
@@ -159,8 +169,8 @@ def before_the_switch(points: Points, machine: Machine, killer: Killer) -> None:
         everything(machine.change(), order)
         assert machine.change().inspect().journal.state is JournalState.STAGED
 
-    def prepare():
-        shutil.rmtree(Path(machine.profile.paths.releases), ignore_errors=True)
+    def prepare(_: int):
+        anew(machine)
         return machine.order(run=f"run-{next(runs)}")
 
     assert killed_at(points, machine, killer, prepare=prepare, step=everything, settle=settle) > 20

@@ -93,6 +93,13 @@ take_out() {
 	return "$done_taking"
 }
 
+# What a switch left that was cut while it made a copy.
+clear_cut_copies() {
+	for place in "$BINARY" "$j_from_target"; do
+		[ -z "$place" ] || rm -f -- "$place.upkeep-new"
+	done
+}
+
 # The binary in the very form it had: link, plain file, or nothing.
 restore_binary() {
 	before=$j_backup/upkeep-backup/before
@@ -102,9 +109,7 @@ restore_binary() {
 		form=link link=$j_from_target target=$j_from_target sha256=''
 		case $j_from_target in '') form='missing' ;; *-adopted/*) form='file' ;; esac
 	fi
-	for place in "$BINARY" "$j_from_target"; do # what a switch left that was cut while it made a copy
-		[ -z "$place" ] || rm -f -- "$place.upkeep-new"
-	done
+	clear_cut_copies
 	case $form in
 	link)
 		whole "$target" "$sha256" || take_out "$target" "$target" || return 1

@@ -167,7 +167,10 @@ phase_roll_back() {
 	own_lock
 	j_fence=$FENCE
 	case $j_state in
-	prepared | staged) journal_write rolled-back "$WHY (nothing was switched)" controller ;;
+	prepared | staged)
+		clear_cut_copies
+		journal_write rolled-back "$WHY (nothing was switched)" controller
+		;;
 	*)
 		undo controller "$WHY" wait
 		guard_disarm
