@@ -16,6 +16,7 @@ from sqlmodel import Session
 
 from upkeep.audit.chain import GENESIS, canonical, chained
 from upkeep.audit.database import trouble, writing
+from upkeep.audit.models import apply_event
 from upkeep.audit.redaction import Redaction
 from upkeep.audit.tables import EventRow
 from upkeep.domain.record import Event
@@ -23,15 +24,15 @@ from upkeep.errors import AuditError
 
 MOST_TOGETHER = 256
 
-ReadModel = Callable[[Session], None]
+Beside = Callable[[Session], None]
 
 
 @dataclass
 class Entry:
-    """One event to append, and what it changes in the read models; `done` is set after the commit."""
+    """One event to append, and what it changes beside the read models; `done` is set after the commit."""
 
     event: Event
-    apply: ReadModel
+    apply: Beside
     done: Future[Event] = field(default_factory=Future)
 
 
@@ -45,7 +46,7 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="history", daemon=True)
         self._thread.start()
 
-    def append(self, event: Event, apply: ReadModel) -> Event:
+    def append(self, event: Event, apply: Beside) -> Event:
         """Append one event and wait until it is durable.
 
         Raises:
@@ -86,8 +87,9 @@ class Writer:
                 seq, prev = (head.seq, head.hash) if head else (0, GENESIS)
                 written = []
                 for entry in batch:
-                    row = self._row(entry.event, seq + 1, prev)
+                    row, event = self._row(entry.event, seq + 1, prev)
                     session.add(row)
+                    apply_event(session, event)
                     entry.apply(session)
                     session.flush()
                     seq, prev = row.seq, row.hash
@@ -108,11 +110,11 @@ class Writer:
         for entry in batch:
             self._commit([entry])
 
-    def _row(self, event: Event, seq: int, prev_hash: str) -> EventRow:
+    def _row(self, event: Event, seq: int, prev_hash: str) -> tuple[EventRow, Event]:
         plain = self._redaction.data(event.model_copy(update={"seq": seq}).model_dump(mode="json"))
         body = canonical(plain)
         read = json.loads(body)
-        return EventRow(
+        row = EventRow(
             seq=seq,
             at=read["at"],
             run=read["run"],
@@ -122,3 +124,4 @@ class Writer:
             prev_hash=prev_hash,
             hash=chained(seq, body, prev_hash),
         )
+        return row, Event.model_validate(read)

@@ -11,6 +11,7 @@ from pathlib import Path
 from upkeep.audit.copies import Copies
 from upkeep.audit.evidence import write_pack
 from upkeep.audit.period import cloud_events, comma_separated
+from upkeep.audit.rebuilding import rebuild
 from upkeep.audit.signing import PublicKey
 from upkeep.audit.verifying import verify_history
 from upkeep.console.screen import screen
@@ -39,6 +40,22 @@ def verify(*, checkpoints: str, keys: list[Path], as_json: bool) -> int:
     for note in state.notes:
         screen().print(f"note: {note}", markup=False)
     return 0 if state.ok else 1
+
+
+def rebuild_models(*, check: bool, as_json: bool) -> int:
+    """Make the read models anew from the events; with `check` only say whether they differ, 1 when they do."""
+    models = rebuild(site().history, keep=not check)
+    different = [model for model in models if not model.same]
+    if as_json:
+        told = [{"model": one.name, "rows": one.rows, "same": one.same, "sha256": one.after} for one in models]
+        sys.stdout.write(json.dumps({"same": not different, "kept": not check, "models": told}, indent=2) + "\n")
+    else:
+        for one in models:
+            said = "the same bytes" if one.same else "other than the events say"
+            screen().print(
+                f"{one.name}: {one.rows} rows, {said if check or one.same else said + '; corrected'}", markup=False
+            )
+    return 1 if check and different else 0
 
 
 def rotate_key(reason: str) -> None:
