@@ -385,6 +385,31 @@ def history_export(
         raise BadInput("nothing was named", allowed="RUN, or --since and --until", remedy="upkeep history export last")
 
 
+@history_app.command("rebuild")
+def history_rebuild(
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 when they differ")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make runs, stages, hosts, steps, findings, backups and releases anew from the events, and say what was different."""
+    from upkeep.commands import evidence  # noqa: PLC0415
+
+    raise typer.Exit(evidence.rebuild_models(check=check, as_json=as_json))
+
+
+@history_app.command("move")
+def history_move(
+    to: Annotated[str, typer.Argument(metavar="DATABASE", help="postgresql://USER@HOST/NAME or sqlite:///FILE, empty")],
+    *,
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Move the history, people and all that is kept beside it into another database, chain intact; the old one is closed."""
+    from upkeep.commands import evidence  # noqa: PLC0415
+
+    evidence.move_history(to, reason, as_json=as_json)
+
+
 @history_app.command("rotate-key")
 def history_rotate_key(*, reason: Reason = "") -> None:
     """Sign checkpoints with a new key from here on; old and new key both sign the change."""

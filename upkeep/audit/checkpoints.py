@@ -18,6 +18,7 @@ from upkeep.audit.database import trouble, writing
 from upkeep.audit.rotation import ROTATED, Rotation, rotation_in
 from upkeep.audit.signing import KeyFolder
 from upkeep.audit.tables import CheckpointRow, EventRow
+from upkeep.audit.writer import MOVED_AWAY, newest
 from upkeep.domain.record import Event
 from upkeep.errors import AuditError
 
@@ -94,6 +95,9 @@ class Checkpoints:
         before = session.exec(select(CheckpointRow).order_by(col(CheckpointRow.id).desc()).limit(1)).first()
         if before and now - datetime.fromisoformat(before.at) < if_older_than:
             return None
+        head = newest(session)
+        if head and head.action == MOVED_AWAY:
+            return None  # it goes on elsewhere, and so do its checkpoints
         covered = before.upto_seq if before else 0
         newer = select(EventRow.seq, EventRow.hash).where(EventRow.seq > covered).order_by(col(EventRow.seq))
         events = session.exec(newer).all()

@@ -53,7 +53,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 def trouble(url: str, error: Exception) -> AuditError:
     """What a database error means to a person."""
-    shown = url if url.startswith("sqlite") else make_url(url).render_as_string(hide_password=True)
+    shown = shown_address(url)
     cause = str(getattr(error, "orig", None) or error).splitlines()[0]
     remedies = {
         "lock timeout": "another process writes for long; see who with pg_stat_activity and try again",
@@ -70,6 +70,11 @@ def trouble(url: str, error: Exception) -> AuditError:
     }
     remedy = next((text for sign, text in remedies.items() if sign in cause), "repair the database")
     return AuditError(f"the history at {shown} cannot be used: {cause}; nothing is changed without it; do: {remedy}")
+
+
+def shown_address(url: str) -> str:
+    """The address without its password."""
+    return url if url.startswith("sqlite") else make_url(url).render_as_string(hide_password=True)
 
 
 def _engine(url: str) -> Engine:

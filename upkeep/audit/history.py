@@ -12,10 +12,11 @@ from typing import Any
 
 from sqlalchemy import Engine, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session, col
+from sqlmodel import col
 
 from upkeep.audit import models
 from upkeep.audit.browsing import Browsing
+from upkeep.audit.chain import canonical
 from upkeep.audit.checkpoints import Checkpoints
 from upkeep.audit.copies import Copies
 from upkeep.audit.database import open_database, trouble, writing
@@ -23,7 +24,7 @@ from upkeep.audit.redaction import Redaction
 from upkeep.audit.rotation import ROTATED
 from upkeep.audit.signing import KeyFolder
 from upkeep.audit.tables import RunRow
-from upkeep.audit.writer import ReadModel, Writer
+from upkeep.audit.writer import Beside, Writer
 from upkeep.domain.change import HostResult, RunOutcome, Step
 from upkeep.domain.finding import Finding, worst
 from upkeep.domain.record import Actor, Event, Happening, RunRecord
@@ -77,7 +78,7 @@ class History(Browsing):
     def rotate_key(self, checkpoints: Checkpoints, actor: Actor, reason: str) -> Event:
         """Sign with a new key from here on; the event that says so is signed by both, and sealed by the new one at once."""
         body = checkpoints.rotation().model_dump()
-        written = self._append("", ROTATED, models.nothing, reason=reason, body=body, actor=actor)
+        written = self._append("", ROTATED, reason=reason, body=body, actor=actor)
         checkpoints.make()
         return written
 
@@ -96,7 +97,7 @@ class History(Browsing):
     def open_run(self, record: RunRecord) -> None:
         """A run begins."""
         self._actors[record.id] = record.actor
-        clean = RunRecord.model_validate(self._redaction.data(record.model_dump(mode="json")))
+        clean = self._redaction.data(record.model_dump(mode="json"))
         body: dict[str, Any] = {
             "runbook": record.runbook,
             "plan": record.plan.name,
@@ -104,19 +105,12 @@ class History(Browsing):
             "targets": [h.name for h in record.targets],
         }
         body |= {"source": record.source, "ticket": record.ticket, "dry_run": record.dry_run, "of_run": record.of_run}
-        body["record_sha256"] = hashlib.sha256(clean.model_dump_json().encode()).hexdigest()
-        self._append(record.id, "run.opened", models.run_opened(clean), reason=record.reason, body=body)
+        body |= {"record": clean, "record_sha256": hashlib.sha256(canonical(clean).encode()).hexdigest()}
+        self._append(record.id, "run.opened", reason=record.reason, body=body)
 
     def close_run(self, run_id: str, outcome: RunOutcome, reason: str) -> None:
         """A run ends."""
-        reason = self._redaction.text(reason)
-        self._append(
-            run_id,
-            "run.closed",
-            models.run_closed(run_id, outcome.value, reason),
-            reason=reason,
-            body={"outcome": outcome.value},
-        )
+        self._append(run_id, "run.closed", reason=reason, body={"outcome": outcome.value})
 
     def record(
         self,
@@ -130,9 +124,7 @@ class History(Browsing):
         actor: Actor | None = None,
     ) -> Event:
         """Anything else worth keeping; without `actor` it is whoever the run belongs to."""
-        return self._append(
-            run_id, action, models.nothing, host=host, stage=stage, reason=reason, body=body, actor=actor
-        )
+        return self._append(run_id, action, host=host, stage=stage, reason=reason, body=body, actor=actor)
 
     @contextlib.contextmanager
     def step(self, run_id: str, host: str, step: Step, *, stage: str = "") -> Iterator[StepRecord]:
@@ -142,89 +134,59 @@ class History(Browsing):
         """
         where: dict[str, Any] = {"host": host, "stage": stage, "step": step}
         action = f"step.{step.value}"
-        begun = self._append(
-            run_id, action, models.step_begun(run_id, host, stage, step.value), happening=Happening.INTENT, **where
-        )
+        self._append(run_id, action, happening=Happening.INTENT, **where)
         record = StepRecord()
         try:
             yield record
         except BaseException as error:
             happening = Happening.FAILED if isinstance(error, UpkeepError) else Happening.UNKNOWN
-            record.reason = self._redaction.text(str(error) or type(error).__name__)
-            self._end_step(begun, record, happening, action, where)
+            reason = str(error) or type(error).__name__
+            self._append(run_id, action, happening=happening, reason=reason, body=record.body, **where)
             raise
-        self._end_step(begun, record, Happening.OK, action, where)
-
-    def _end_step(
-        self, begun: Event, record: StepRecord, happening: Happening, action: str, where: Mapping[str, Any]
-    ) -> None:
-        reason = self._redaction.text(record.reason)
-        apply = models.step_ended(begun, happening.value, reason, self._redaction.data(record.body))
-        self._append(begun.run, action, apply, happening=happening, reason=reason, body=record.body, **where)
+        self._append(run_id, action, happening=Happening.OK, reason=record.reason, body=record.body, **where)
 
     def host_result(self, run_id: str, host: str, result: HostResult, *, stage: str = "") -> None:
         """What came of one host."""
-        clean = HostResult.model_validate(self._redaction.data(result.model_dump(mode="json")))
-        body = clean.model_dump(mode="json", exclude={"reason"})
-        self._append(
-            run_id,
-            "host.result",
-            models.host_result(run_id, host, clean, stage),
-            host=host,
-            stage=stage,
-            reason=clean.reason,
-            body=body,
-        )
+        body = result.model_dump(mode="json", exclude={"reason"})
+        self._append(run_id, "host.result", host=host, stage=stage, reason=result.reason, body=body)
 
     def findings(self, run_id: str, host: str, phase: str, findings: Sequence[Finding]) -> None:
         """What was found on one host in one phase."""
         if not findings:
             return
-        clean = [Finding.model_validate(self._redaction.data(finding.model_dump(mode="json"))) for finding in findings]
-        listed = [finding.model_dump(mode="json", exclude_defaults=True) for finding in clean]
-        body = {"phase": phase, "worst": worst(clean).value, "findings": listed}
-        self._append(run_id, "host.findings", models.found(run_id, host, phase, clean), host=host, body=body)
+        listed = [finding.model_dump(mode="json", exclude_defaults=True) for finding in findings]
+        body = {"phase": phase, "worst": worst(findings).value, "findings": listed}
+        self._append(run_id, "host.findings", host=host, body=body)
 
     def stage_opened(self, run_id: str, name: str, hosts: Iterable[str]) -> None:
         """A stage begins."""
         names = list(hosts)
-        self._append(
-            run_id, "stage.opened", models.stage_opened(run_id, name, names), stage=name, body={"hosts": names}
-        )
+        self._append(run_id, "stage.opened", stage=name, body={"hosts": names})
 
     def stage_closed(self, run_id: str, name: str, verdict: str, reason: str) -> None:
         """A stage's gate has decided."""
-        self._append(
-            run_id,
-            "stage.closed",
-            models.stage_closed(run_id, name, verdict, reason),
-            stage=name,
-            reason=reason,
-            body={"verdict": verdict},
-        )
+        self._append(run_id, "stage.closed", stage=name, reason=reason, body={"verdict": verdict})
 
     def backup_taken(
         self, run_id: str, host: str, *, path: str, size_bytes: int, sha256: str, files: int, verified: bool
     ) -> None:
         """A backup lies in the controller's store."""
         body = {"path": path, "size_bytes": size_bytes, "sha256": sha256, "files": files, "verified": verified}
-        self._append(run_id, "host.backup", models.backup_taken(run_id, host, body), host=host, body=body)
+        self._append(run_id, "host.backup", host=host, body=body)
 
     def note_release(self, channel: str, key_id: str, release_seq: int, run_id: str) -> None:
         """A release was accepted; an older one of this channel and key will be refused."""
-        apply = models.release_seen(channel, key_id, release_seq, run_id)
-        self._append(
-            run_id, "release.accepted", apply, body={"channel": channel, "key_id": key_id, "release_seq": release_seq}
-        )
+        body = {"channel": channel, "key_id": key_id, "release_seq": release_seq}
+        self._append(run_id, "release.accepted", body=body)
 
     def stages_planned(self, run_id: str, plan: StagePlan) -> None:
         """Which hosts go when; frozen from here on."""
-        self._append(run_id, "run.planned", models.nothing, body=plan.model_dump(mode="json"))
+        self._append(run_id, "run.planned", body=plan.model_dump(mode="json"))
 
     def stop_decided(self, run_id: str, stop: Stop) -> None:
         """No further host is started."""
         body = {"kind": stop.kind.value, "undo": stop.undo}
-        self._append(run_id, "run.stopped", models.nothing, reason=stop.reason, body=body)
+        self._append(run_id, "run.stopped", reason=stop.reason, body=body)
 
     def resume_run(self, run_id: str, actor: Actor, process: str, *, flow_run_id: str, reason: str) -> None:
         """Another process goes on with a run whose controller died.
@@ -233,8 +195,8 @@ class History(Browsing):
             AuditError: the run is over.
         """
         self._actors[run_id] = actor
-        apply = models.run_resumed(run_id, process, flow_run_id)
-        self._append(run_id, "run.resumed", apply, reason=reason, body={"process": process})
+        body = {"process": process, "flow_run_id": flow_run_id}
+        self._append(run_id, "run.resumed", reason=reason, body=body)
 
     def vouch(self, run_id: str, until: datetime) -> None:
         """The run's controller lives; without another word until then, others may take the run up."""
@@ -246,7 +208,7 @@ class History(Browsing):
 
     def request_stop(self, run_id: str, actor: Actor, reason: str) -> None:
         """Somebody asks a run to start no more hosts."""
-        self._append(run_id, "run.stop_requested", models.stop_requested(run_id, reason), reason=reason, actor=actor)
+        self._append(run_id, "run.stop_requested", reason=reason, actor=actor)
 
     def change(
         self,
@@ -259,7 +221,7 @@ class History(Browsing):
         body: Mapping[str, Any] | None = None,
     ) -> Event:
         """An event by `actor` together with what it changes in tables that others keep, in one transaction."""
-        return self._append(run_id, action, apply, reason=reason, body=body, actor=actor)
+        return self._append(run_id, action, reason=reason, body=body, actor=actor, apply=apply)
 
     def say(
         self,
@@ -272,14 +234,14 @@ class History(Browsing):
         body: Mapping[str, Any] | None = None,
     ) -> Event:
         """What somebody other than the one who conducts the run said about it."""
-        return self._append(run_id, action, models.nothing, stage=stage, reason=reason, body=body, actor=actor)
+        return self._append(run_id, action, stage=stage, reason=reason, body=body, actor=actor)
 
     def _append(
         self,
         run_id: str,
         action: str,
-        apply: Callable[[Session, str], None],
         *,
+        apply: models.Change = models.nothing,
         happening: Happening = Happening.NOTE,
         host: str = "",
         stage: str = "",
@@ -313,5 +275,5 @@ class History(Browsing):
             log.exception("a listener of the history failed; the event is written all the same")
 
 
-def _bound(apply: Callable[[Session, str], None], at: str) -> ReadModel:
+def _bound(apply: models.Change, at: str) -> Beside:
     return lambda session: apply(session, at)

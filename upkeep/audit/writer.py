@@ -10,28 +10,31 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from upkeep.audit.chain import GENESIS, canonical, chained
 from upkeep.audit.database import trouble, writing
+from upkeep.audit.models import apply_event
 from upkeep.audit.redaction import Redaction
 from upkeep.audit.tables import EventRow
 from upkeep.domain.record import Event
 from upkeep.errors import AuditError
 
 MOST_TOGETHER = 256
+MOVED_AWAY = "history.moved_away"
+"""A history that ends with this event goes on in another database; nothing is written after it."""
 
-ReadModel = Callable[[Session], None]
+Beside = Callable[[Session], None]
 
 
 @dataclass
 class Entry:
-    """One event to append, and what it changes in the read models; `done` is set after the commit."""
+    """One event to append, and what it changes beside the read models; `done` is set after the commit."""
 
     event: Event
-    apply: ReadModel
+    apply: Beside
     done: Future[Event] = field(default_factory=Future)
 
 
@@ -45,7 +48,7 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="history", daemon=True)
         self._thread.start()
 
-    def append(self, event: Event, apply: ReadModel) -> Event:
+    def append(self, event: Event, apply: Beside) -> Event:
         """Append one event and wait until it is durable.
 
         Raises:
@@ -82,16 +85,16 @@ class Writer:
         try:
             with writing(self._engine) as connection:
                 session = Session(bind=connection, join_transaction_mode="control_fully")
-                head = session.exec(select(EventRow).order_by(EventRow.seq.desc()).limit(1)).scalars().first()  # type: ignore[attr-defined,call-overload]
-                seq, prev = (head.seq, head.hash) if head else (0, GENESIS)
+                head = newest(session)
+                _refuse_moved(head)
                 written = []
                 for entry in batch:
-                    row = self._row(entry.event, seq + 1, prev)
-                    session.add(row)
+                    head, event = next_row(entry.event, head, self._redaction)
+                    session.add(head)
+                    apply_event(session, event)
                     entry.apply(session)
                     session.flush()
-                    seq, prev = row.seq, row.hash
-                    written.append(entry.event.model_copy(update={"seq": seq}))
+                    written.append(entry.event.model_copy(update={"seq": head.seq}))
         except SQLAlchemyError as error:
             self._fail(batch, trouble(self._url, error))
         except AuditError as error:
@@ -108,17 +111,25 @@ class Writer:
         for entry in batch:
             self._commit([entry])
 
-    def _row(self, event: Event, seq: int, prev_hash: str) -> EventRow:
-        plain = self._redaction.data(event.model_copy(update={"seq": seq}).model_dump(mode="json"))
-        body = canonical(plain)
-        read = json.loads(body)
-        return EventRow(
-            seq=seq,
-            at=read["at"],
-            run=read["run"],
-            action=read["action"],
-            host=read["host"],
-            body=body,
-            prev_hash=prev_hash,
-            hash=chained(seq, body, prev_hash),
+
+def newest(session: Session) -> EventRow | None:
+    """The last event there is."""
+    return session.exec(select(EventRow).order_by(col(EventRow.seq).desc()).limit(1)).first()
+
+
+def next_row(event: Event, head: EventRow | None, redaction: Redaction) -> tuple[EventRow, Event]:
+    """The row that follows `head` in the chain, and the event as it is in it: masked."""
+    seq, prev = (head.seq + 1, head.hash) if head else (1, GENESIS)
+    body = canonical(redaction.data(event.model_copy(update={"seq": seq}).model_dump(mode="json")))
+    read = json.loads(body)
+    told = {name: read[name] for name in ("at", "run", "action", "host")}
+    row = EventRow(seq=seq, **told, body=body, prev_hash=prev, hash=chained(seq, body, prev))
+    return row, Event.model_validate(read)
+
+
+def _refuse_moved(head: EventRow | None) -> None:
+    if head and head.action == MOVED_AWAY:
+        to = json.loads(head.body)["body"]["to"]
+        raise AuditError(
+            f"the history was moved to {to}; do: set UPKEEP_DATABASE_URL to it and start this process anew"
         )

@@ -9,13 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from upkeep.audit.copies import Copies
+from upkeep.audit.database import shown_address
 from upkeep.audit.evidence import write_pack
+from upkeep.audit.history import History
+from upkeep.audit.moving import facts, move
 from upkeep.audit.period import cloud_events, comma_separated
+from upkeep.audit.rebuilding import rebuild
 from upkeep.audit.signing import PublicKey
 from upkeep.audit.verifying import verify_history
 from upkeep.console.screen import screen
 from upkeep.domain.record import Actor
-from upkeep.errors import BadInput
+from upkeep.errors import AuditError, BadInput
 from upkeep.wiring import site
 
 
@@ -39,6 +43,45 @@ def verify(*, checkpoints: str, keys: list[Path], as_json: bool) -> int:
     for note in state.notes:
         screen().print(f"note: {note}", markup=False)
     return 0 if state.ok else 1
+
+
+def rebuild_models(*, check: bool, as_json: bool) -> int:
+    """Make the read models anew from the events; with `check` only say whether they differ, 1 when they do."""
+    models = rebuild(site().history, keep=not check)
+    different = [model for model in models if not model.same]
+    if as_json:
+        told = [{"model": one.name, "rows": one.rows, "same": one.same, "sha256": one.after} for one in models]
+        sys.stdout.write(json.dumps({"same": not different, "kept": not check, "models": told}, indent=2) + "\n")
+    else:
+        for one in models:
+            said = "the same bytes" if one.same else "other than the events say"
+            screen().print(
+                f"{one.name}: {one.rows} rows, {said if check or one.same else said + '; corrected'}", markup=False
+            )
+    return 1 if check and different else 0
+
+
+def move_history(to: str, reason: str, *, as_json: bool) -> None:
+    """Move the history into another database, prove it there, and say how to go on."""
+    here = site()
+    moved = move(here.history, to, Actor(name=getpass.getuser()), reason)
+    new = History.open(to)
+    try:
+        checkpoints = new.seal(here.checkpoints.keys, here.checkpoints.copies)
+        checkpoints.make()
+        state = verify_history(new, checkpoints.copies, checkpoints.keys.publics())
+    finally:
+        new.close()
+    if not state.ok:
+        raise AuditError(f"the history is in {shown_address(to)}, and {state.reason}; do: upkeep history verify")
+    if as_json:
+        sys.stdout.write(json.dumps(facts(moved) | {"proved": state.reason}, indent=2) + "\n")
+        return
+    screen().print(f"the history is in {shown_address(to)}: {state.reason}", markup=False)
+    screen().print(
+        "→ set UPKEEP_DATABASE_URL to it for every process of Upkeep; nothing is written to the old one any more",
+        markup=False,
+    )
 
 
 def rotate_key(reason: str) -> None:

@@ -1,0 +1,163 @@
+"""Read models made anew from the events, and whether they were what the events say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import sqlmodel
+from sqlalchemy import Integer, Table, delete, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Session, SQLModel, col
+
+from upkeep.audit.chain import canonical, verify_chain
+from upkeep.audit.database import trouble, writing
+from upkeep.audit.history import History
+from upkeep.audit.models import apply_event
+from upkeep.audit.tables import BackupRow, EventRow, FindingRow, HostRow, ReleaseSeenRow, RunRow, StageRow, StepRow
+from upkeep.domain.record import Event
+from upkeep.errors import AuditError
+
+MODELS: dict[str, type[SQLModel]] = {
+    "runs": RunRow,
+    "stages": StageRow,
+    "hosts": HostRow,
+    "steps": StepRow,
+    "findings": FindingRow,
+    "backups": BackupRow,
+    "releases": ReleaseSeenRow,
+}
+_BESIDE = {"run": {"lease_until"}}
+"""Until when a run's controller vouches for it is no content of the history, nor is a part's number in its table."""
+_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Model:
+    """One read model: how many rows the events make, and SHA-256 over their content before and after."""
+
+    name: str
+    rows: int
+    before: str
+    after: str
+
+    @property
+    def same(self) -> bool:
+        """Whether it was what the events say, byte for byte."""
+        return self.before == self.after
+
+
+def rebuild(history: History, *, keep: bool = True) -> list[Model]:
+    """Make all read models anew, in one transaction that is undone where not `keep`.
+
+    Raises:
+        AuditError: the chain is not whole, or the database cannot be used.
+    """
+    engine, url = history.database
+    with history.event_rows() as rows:
+        chain = verify_chain(rows)
+    if not chain.ok:
+        raise AuditError(
+            f"nothing is rebuilt from events that are not whole: {chain.reason}; do: upkeep history verify"
+        )
+    try:
+        with writing(engine) as connection:
+            session = Session(bind=connection, join_transaction_mode="control_fully")
+            before = digests(session)
+            kept = _kept(session)
+            _empty(session)
+            _apply_all(session, kept)
+            after = digests(session)
+            if not keep:
+                connection.rollback()
+    except SQLAlchemyError as error:
+        raise trouble(url, error) from error
+    return [Model(name, after[name][0], before[name][1], after[name][1]) for name in MODELS]
+
+
+def digests(session: Session) -> dict[str, tuple[int, str]]:
+    """Per model the number of rows and SHA-256 over them, one canonical line a row, in an order of their own."""
+    return {name: _digest(session, model) for name, model in MODELS.items()}
+
+
+def _digest(session: Session, model: type[SQLModel]) -> tuple[int, str]:
+    table = _table(model)
+    keys = list(table.primary_key.columns)
+    numbered = isinstance(keys[0].type, Integer)
+    beside = {"id"} if numbered else _BESIDE.get(table.name, set())
+    told = [column for column in table.columns if column.name not in beside]
+    order = keys if numbered or session.get_bind().dialect.name == "sqlite" else [key.collate("C") for key in keys]
+    digest, count = hashlib.sha256(), 0
+    rows = session.connection().execute(select(*told).order_by(*order).execution_options(yield_per=_AT_ONCE))
+    for row in rows.mappings():
+        digest.update(f"{canonical(dict(row))}\n".encode())
+        count += 1
+    return count, digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What of a run no event holds: until when its controller vouches, and the record that older versions froze beside the events."""
+
+    lease_until: str | None
+    record: str
+
+
+def _kept(session: Session) -> dict[str, _Kept]:
+    vouched = session.connection().execute(select(RunRow.id, RunRow.lease_until, RunRow.record))  # type: ignore[call-overload]
+    return {run: _Kept(lease, record) for run, lease, record in vouched}
+
+
+def _empty(session: Session) -> None:
+    """Parts first: they point to their runs."""
+    for model in reversed(MODELS.values()):
+        session.connection().execute(delete(_table(model)))
+
+
+def _apply_all(session: Session, kept: dict[str, _Kept]) -> None:
+    for event in _events(session):
+        record = ""
+        if event.action == "run.opened" and "record" not in event.body:
+            record = _older_record(event, kept)
+            event.body["record"] = json.loads(record)
+        apply_event(session, event)
+        if record:
+            session.get_one(RunRow, event.run).record = record
+        if event.seq % _AT_ONCE == 0:
+            session.flush()
+            session.expunge_all()
+    session.flush()
+    for run, one in kept.items():
+        if one.lease_until:
+            row = session.get(RunRow, run)
+            if row:
+                row.lease_until = one.lease_until
+    session.flush()
+
+
+def _events(session: Session) -> Iterator[Event]:
+    after = 0
+    while bodies := session.exec(
+        sqlmodel.select(EventRow.seq, EventRow.body)
+        .where(EventRow.seq > after)
+        .order_by(col(EventRow.seq))
+        .limit(_AT_ONCE)
+    ).all():
+        after = bodies[-1][0]
+        yield from (Event.model_validate_json(body) for _, body in bodies)
+
+
+def _older_record(event: Event, kept: dict[str, _Kept]) -> str:
+    """The record that a run of an older version froze beside its events, if it is the one the event names."""
+    text = kept[event.run].record if event.run in kept else ""
+    if hashlib.sha256(text.encode()).hexdigest() != event.body.get("record_sha256"):
+        raise AuditError(
+            f"run {event.run} cannot be rebuilt: what it was opened with is not what event {event.seq} says"
+        )
+    return text
+
+
+def _table(model: type[SQLModel]) -> Table:
+    return model.__table__  # type: ignore[attr-defined,no-any-return]
