@@ -25,6 +25,7 @@ class Settings(BaseModel):
     relay: str = ""
     tickets: Path = Path("tickets.yaml")
     url: str = ""
+    checks: Path = Path("checks.yaml")
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -36,7 +37,8 @@ class Settings(BaseModel):
 
         `UPKEEP_RELAY` is the ADDRESS[:PORT] of this controller from which hosts may pull archives. `UPKEEP_URL` is the address of
         the web pages as people reach it; without it messages hold no links. `UPKEEP_TICKETS`
-        is the file that names ticket systems; default: tickets.yaml in UPKEEP_HOME.
+        is the file that names ticket systems; default: tickets.yaml in UPKEEP_HOME. `UPKEEP_CHECKS` holds the site's own
+        checks; default: checks.yaml in UPKEEP_HOME.
         """
         home = Path(environ.get("UPKEEP_HOME") or Path.home() / ".local" / "state" / "upkeep").expanduser().absolute()
         return cls(
@@ -51,6 +53,7 @@ class Settings(BaseModel):
             relay=environ.get("UPKEEP_RELAY", ""),
             tickets=Path(environ.get("UPKEEP_TICKETS") or home / "tickets.yaml").expanduser().absolute(),
             url=environ.get("UPKEEP_URL", "").rstrip("/"),
+            checks=Path(environ.get("UPKEEP_CHECKS") or home / "checks.yaml").expanduser().absolute(),
         )
 
     @property

@@ -93,19 +93,19 @@ class Question:
     plain: bool = False
 
 
-def ask(transport: Transport, questions: Sequence[Question], *, become: bool = True) -> list[Finding]:
-    """Ask everything in one round trip; findings come in the order of the questions.
+def ask(transport: Transport, questions: Sequence[Question], *, become: bool = True, head: str = "") -> list[Finding]:
+    """Ask everything in one round trip; findings come in the order of the questions. `head` runs first, for all of them.
 
     Raises:
         HostError: the host could not be asked at all.
     """
     nonce = secrets.token_hex(8)
-    reply = transport.run(script_of(questions, nonce), become=become, limits=limits_of(questions))
+    reply = transport.run(f"{head}\n{script_of(questions, nonce)}", become=become, limits=limits_of(questions))
     answers = read_answers(reply, nonce)
     left = [number for number, question in enumerate(questions) if question.plain and number not in answers]
     if left and f"{nonce}:{len(questions)}:end" in reply.text:
         alone = [replace(questions[number], plain=False) for number in left]
-        reply = transport.run(script_of(alone, nonce), become=become, limits=limits_of(alone))
+        reply = transport.run(f"{head}\n{script_of(alone, nonce)}", become=become, limits=limits_of(alone))
         again = read_answers(reply, nonce)
         answers |= {left[number]: answer for number, answer in again.items()}
     return [
