@@ -34,11 +34,15 @@ def for_each_host(
 
 
 def for_each_open_host(
-    session: RunSession, step: Task[..., Any], result: Callable[[Any], HostResult] = lambda answer: answer
+    session: RunSession,
+    step: Task[..., Any],
+    result: Callable[[Any], HostResult] = lambda answer: answer,
+    *,
+    keep: Callable[[HostResult], bool] = lambda _: True,
 ) -> dict[str, HostResult]:
     """The same for every target that has no outcome yet; what came of all of them."""
     left = [host for host in session.hosts if host not in session.known]
-    return {**session.known, **for_each_host(session, step, left, result)}
+    return {**session.known, **for_each_host(session, step, left, result, keep=keep)}
 
 
 def _answer(future: PrefectFuture[Any], result: Callable[[Any], HostResult]) -> HostResult:

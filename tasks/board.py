@@ -86,9 +86,9 @@ class Board:
             log.warning("the Prefect server did not take an artifact: %s", error)
 
 
-def publish_report(session: RunSession, markdown: str) -> None:
-    """The final report as a markdown artifact."""
+def publish_report(session: RunSession, markdown: str, *, name: str = "report") -> None:
+    """A report as a markdown artifact."""
     try:
-        create_markdown_artifact(markdown, key=f"run-{session.record.id}-report", description="What came of this run")
+        create_markdown_artifact(markdown, key=f"run-{session.record.id}-{name}", description="What came of this run")
     except _NO_SERVER as error:
         log.warning("the Prefect server did not take the report: %s", error)

@@ -33,6 +33,9 @@ from upkeep.wiring import Site
 
 RETRIED = frozenset({HostOutcome.FAILED, HostOutcome.SET_ASIDE, HostOutcome.BLOCKED, HostOutcome.NOT_STARTED})
 
+WITHOUT_RELEASE = frozenset({"health_inspection", "connection_diagnosis"})
+"""Runbooks that look at hosts whatever they are to become: an expired release must not keep anybody from looking."""
+
 _UNDONE = frozenset({HostOutcome.COMMITTED})
 _KINDS: dict[str, Literal["schedule", "ticket"]] = {"schedule": "schedule", "webhook": "ticket"}
 
@@ -63,8 +66,8 @@ def prepare(
         plan_stages(subject.plan, [Candidate(host, cohort="") for host in subject.hosts])
     targets = site.targets(subject.hosts, inventory)
     make_room(files_needed(targets.values(), at_once=subject.plan.at_once))
-    trusted = _release(site, subject)
-    archives = _archives(site, subject.profile, subject.plan, trusted) if with_archives else ()
+    trusted = None if runbook in WITHOUT_RELEASE else _release(site, subject)
+    archives = _archives(site, subject.profile, subject.plan, trusted) if with_archives and trusted else ()
     judge_delivery(site, subject.plan, archives, targets)
     record = _record(site, runbook, request, subject, trusted).model_copy(update={"flow_run_id": flow_run_id})
     return Prepared(record, targets, archives)
@@ -227,8 +230,11 @@ def _ticket(site: Site, request: RunRequest, subject: _Subject) -> str:
     return str(site.tickets.ref(request.ticket)) if site.tickets is not None else request.ticket
 
 
-def _record(site: Site, runbook: str, request: RunRequest, subject: _Subject, trusted: TrustedRelease) -> RunRecord:
+def _record(
+    site: Site, runbook: str, request: RunRequest, subject: _Subject, trusted: TrustedRelease | None
+) -> RunRecord:
     now = datetime.now(UTC)
+    release = trusted.release if trusted else None
     return RunRecord(
         id=request.run_id or f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         runbook=runbook,
@@ -245,10 +251,10 @@ def _record(site: Site, runbook: str, request: RunRequest, subject: _Subject, tr
         hosts=request.hosts or (subject.earlier.record.hosts if subject.earlier else ""),
         plan=subject.plan,
         plan_dir=str(subject.plan_dir),
-        plan_hash=subject_hash(subject.plan, subject.profile, trusted.release, subject.hosts),
+        plan_hash=subject_hash(subject.plan, subject.profile, release, subject.hosts),
         profile=subject.profile,
-        release=trusted.release,
-        key_ids=tuple(trusted.key_ids),
+        release=release,
+        key_ids=tuple(trusted.key_ids) if trusted else (),
         targets=subject.hosts,
         fleet_size=len(subject.earlier.record.targets) if subject.earlier else len(subject.hosts),
         started_at=now,

@@ -73,7 +73,7 @@ def run(
     runbook: Annotated[
         str,
         typer.Argument(
-            help="maintenance, pre_update_check, backup, prestage, staged_upgrade, verification, release_watch"
+            help="maintenance, pre_update_check, backup, prestage, staged_upgrade, verification, health_inspection, release_watch"
         ),
     ],
     *,
@@ -606,6 +606,28 @@ def checks_try(
     from upkeep.commands import checking  # noqa: PLC0415
 
     raise typer.Exit(checking.try_checks(host, plan, inventory, check, as_json=as_json))
+
+
+@checks_app.command("acknowledge")
+def checks_acknowledge(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="Host of the inventory, or `all`")],
+    check: Annotated[str, typer.Argument(metavar="CHECK", help="Id, or id:subject as the report names it")],
+    *,
+    until: Annotated[str, typer.Option(help="Until this day it is known: 2026-12-31, or 14d from now")],
+    reason: Reason = "",
+) -> None:
+    """A known issue: inspections still report it, but nobody is alerted and no host fails by it, until the day is over."""
+    from upkeep.commands import acknowledging  # noqa: PLC0415
+
+    acknowledging.acknowledge_issue(host, check, until, reason)
+
+
+@checks_app.command("known")
+def checks_known(*, as_json: Json = False) -> None:
+    """Issues that were acknowledged, until when, by whom and why."""
+    from upkeep.commands import acknowledging  # noqa: PLC0415
+
+    acknowledging.list_known(as_json=as_json)
 
 
 @checks_app.command("page", hidden=True)

@@ -77,6 +77,11 @@ class Settings(BaseModel):
         return self.home / "keys"
 
     @property
+    def reports(self) -> Path:
+        """Reports of inspections and diagnoses."""
+        return self.home / "reports"
+
+    @property
     def lab(self) -> Path:
         """The lab's hosts."""
         return self.home / "lab"

@@ -24,7 +24,10 @@ from upkeep.domain.record import Actor, Event, RunReport, RunRequest
 from upkeep.errors import BadInput, Refused, ServiceError, UpkeepError, shorten
 from upkeep.project import prefect_settings, put_on_path
 
-RUNBOOKS = ("maintenance", "pre_update_check", "backup", "staged_upgrade", "verification", "rollback", "prestage")
+RUNBOOKS = (
+    *("maintenance", "pre_update_check", "backup", "staged_upgrade", "verification", "rollback", "prestage"),
+    "health_inspection",
+)
 WATCHES = ("release_watch",)
 """They change no host and open no run."""
 

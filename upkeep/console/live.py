@@ -49,7 +49,7 @@ class LiveRun:
         with self._lock:
             self.progress.take(event)
         line = line_of(event)
-        if line and (self._live is None or event.action in {"stage.closed", "host.result"}):
+        if line and (self._live is None or event.action in {"stage.closed", "host.result", "inspection.concluded"}):
             self.console.print(line)
 
     def _picture(self) -> Group:
@@ -71,6 +71,8 @@ def line_of(event: Event) -> str:
         return f"{at}  {escape(event.host)}: {coloured(outcome)}" + (
             f", {escape(event.reason)}" if event.reason else ""
         )
+    if event.action == "inspection.concluded":
+        return f"{at}  {escape(event.body['words'])}; report: {escape(event.body['report'])}"
     if event.happening in {Happening.FAILED, Happening.UNKNOWN} and event.step is not None:
         return f"{at}  {escape(event.host)}: {event.step.value} {event.happening.value}, {escape(event.reason)}"
     return ""

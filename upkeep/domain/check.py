@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
@@ -197,6 +197,7 @@ class Catalogue:
 
     checks: tuple[Check, ...]
     off: frozenset[str] = frozenset()
+    _found: dict[str, Check | None] = field(default_factory=dict, repr=False, compare=False)
 
     def asked(self, purpose: Purpose, variables: Mapping[str, str]) -> list[Check]:
         """What a host with these variables is asked for a purpose."""
@@ -208,8 +209,10 @@ class Catalogue:
 
     def find(self, check: str) -> Check | None:
         """The entry that a finding's check belongs to; one named in full before one with a placeholder."""
-        exact = next((one for one in self.checks if one.id == check), None)
-        return exact or next((one for one in self.checks if one.matches(check)), None)
+        if check not in self._found:
+            exact = next((one for one in self.checks if one.id == check), None)
+            self._found[check] = exact or next((one for one in self.checks if one.matches(check)), None)
+        return self._found[check]
 
 
 @dataclass(frozen=True)

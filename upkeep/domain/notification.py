@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from upkeep.domain.approval_rule import OVERRIDE
 from upkeep.domain.record import Event
 
+INSPECTED = "inspected: "
+"""How the reason of an inspection's end begins."""
+
 
 @dataclass(frozen=True)
 class Notice:
@@ -39,8 +42,10 @@ def _missed(event: Event, subject: str) -> Notice:
     return _notice(event, "missed window", f"{subject} missed its start")
 
 
-def _closed(event: Event, subject: str) -> Notice:
+def _closed(event: Event, subject: str) -> Notice | None:
     outcome = event.body["outcome"]
+    if event.reason.startswith(INSPECTED):
+        return None  # what changed was told already, and nothing is no news
     return _notice(event, "held" if outcome == "held" else "finished", f"{subject}: {outcome}")
 
 
@@ -57,6 +62,13 @@ def _host(event: Event, subject: str) -> Notice | None:
     return _notice(event, "rolled back", f"{subject}: {event.host} went back to the version it had")
 
 
+def _inspected(event: Event, subject: str) -> Notice | None:
+    """An alert only on change: what was bad last time and still is wakes nobody up."""
+    if not event.body.get("changed"):
+        return None
+    return _notice(event, "health changed", f"{subject}: {event.body['words']}")
+
+
 def _notice(event: Event, kind: str, title: str, *, once: str = "") -> Notice:
     return Notice(kind, f"{event.run}:{kind}:{once}", title, event.reason)
 
@@ -68,6 +80,7 @@ _TOLD: dict[str, Callable[[Event, str], Notice | None]] = {
     "run.stopped": _stopped,
     "run.missed": _missed,
     "run.closed": _closed,
+    "inspection.concluded": _inspected,
 }
 ACTIONS = tuple(_TOLD)
 """Events of the history that people may be told about."""

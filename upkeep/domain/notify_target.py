@@ -8,7 +8,16 @@ from pydantic import Field, field_validator, model_validator
 
 from upkeep.domain.document import Document, Name
 
-Kind = Literal["waiting for approval", "stage done", "rolled back", "held", "quarantined", "missed window", "finished"]
+Kind = Literal[
+    "waiting for approval",
+    "stage done",
+    "rolled back",
+    "held",
+    "quarantined",
+    "missed window",
+    "finished",
+    "health changed",
+]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 

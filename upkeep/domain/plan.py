@@ -142,7 +142,7 @@ class Soak(Document):
 class SelfStart(Document):
     """What is started by itself whenever the plan's window opens."""
 
-    runbook: Literal["maintenance", "staged_upgrade"] = "maintenance"
+    runbook: Literal["maintenance", "staged_upgrade", "health_inspection"] = "maintenance"
     inventory: str = Field("inventory.yaml", min_length=1, description="Inventory file, relative to the plan")
 
     @model_validator(mode="before")

@@ -15,6 +15,7 @@ from upkeep.lab.unit_file import seconds
 STYLES = ("short", "cat", "short-iso", "short-iso-precise", "short-unix")
 DEFAULT_LINES = 10
 _IGNORED = {"--no-pager", "--utc", "-a", "--all", "-b", "--boot", "-x", "--no-hostname", "--system"}
+_KERNEL = {"-k", "--dmesg"}
 
 
 @dataclass
@@ -26,6 +27,7 @@ class _Call:
     lines: int | None = None
     quiet: bool = False
     newest_first: bool = False
+    kernel: bool = False
 
 
 def journalctl(supervisor: Supervisor, arguments: list[str]) -> Answer:
@@ -34,6 +36,8 @@ def journalctl(supervisor: Supervisor, arguments: list[str]) -> Answer:
         call = _parse(arguments)
     except (ValueError, IndexError) as error:
         return Answer(1, stderr=f"journalctl: {error}\n")
+    if call.kernel:
+        return Answer(0, "" if call.quiet else "-- No entries --\n")  # a host of the lab has no kernel of its own
     files = [supervisor.paths.journal / f"{unit}.log" for unit in call.units]
     files = files or sorted(supervisor.paths.journal.glob("*.log"))
     entries = sorted(
@@ -58,6 +62,8 @@ def _parse(arguments: list[str]) -> _Call:
             continue
         if word in {"-q", "--quiet"}:
             call.quiet = True
+        elif word in _KERNEL:
+            call.kernel = True
         elif word in {"-r", "--reverse"}:
             call.newest_first = True
         elif not equals and len(word) > len("-n") and word[:2] in _OPTIONS and not word.startswith("--"):
@@ -96,6 +102,10 @@ def _set_lines(call: _Call, value: str) -> None:
     call.lines = None if value == "all" else int(value or DEFAULT_LINES)
 
 
+def _set_priority(call: _Call, value: str) -> None:
+    """Only ever asked of the kernel here."""
+
+
 _OPTIONS: dict[str, Callable[[_Call, str], None]] = {
     "-u": _set_unit,
     "--unit": _set_unit,
@@ -107,6 +117,8 @@ _OPTIONS: dict[str, Callable[[_Call, str], None]] = {
     "--output": _set_style,
     "-n": _set_lines,
     "--lines": _set_lines,
+    "-p": _set_priority,
+    "--priority": _set_priority,
 }
 
 

@@ -24,6 +24,7 @@ def write_site(paths: LabPaths, spec: LabSpec) -> None:
     _write(paths, "plan.yaml", "Brings the lab's fleet to the new version, in quick steps.", plan(spec))
     watched = {**plan(spec), "name": f"{PRODUCT}-{spec.target_version}-watched", "triggers": triggers(spec)}
     _write(paths, "plan-with-triggers.yaml", "The same, watched by figures: see /v1/figures.", watched)
+    _write(paths, "checks.yaml", "What a lab's hosts are not asked: they share one machine and its root.", checks())
     paths.known_hosts.write_text("".join(known_hosts_line(paths, host) for host in spec.hosts), encoding="utf-8")
     paths.ssh_config.write_text(ssh_config(paths, spec), encoding="utf-8")
 
@@ -95,6 +96,28 @@ def plan(spec: LabSpec) -> dict[str, Any]:
         "soak": {"canary": "3s", "other": "2s", "every": "1s", "samples": 2},
         "failures": {"unreachable": {"at_least": 2, "at_pct": 30}},
     }
+
+
+def checks() -> dict[str, Any]:
+    """The file of checks: what is this machine's affair and not a lab host's is left out."""
+    own = (
+        "host.cpu.busy",
+        "host.cpu.iowait",
+        "host.cpu.steal",
+        "host.load.per_core",
+        "host.pressure.io",
+        "host.oom.kills",
+    )
+    more = (
+        "net.overflows",
+        "net.retransmitted",
+        "net.orphans",
+        "net.interface.drops",
+        "net.interface.errors",
+        "net.centre.left",
+    )
+    rights = ("agent.user", "agent.privileges", "host.uptime", "host.system.id")
+    return {"adjust": {name: {"off": True} for name in (*own, *more, *rights)}}
 
 
 def triggers(spec: LabSpec) -> list[dict[str, Any]]:

@@ -11,7 +11,18 @@ from upkeep.lab.service import Active, Service
 from upkeep.lab.supervisor import NoSuchUnit, Supervisor
 
 INACTIVE_CODE, USAGE_CODE, NO_UNIT_CODE = 3, 1, 4
-_IGNORED = {"--no-pager", "--quiet", "-q", "--no-ask-password", "--system", "--full", "-l", "--no-legend", "--plain"}
+_IGNORED = {
+    "--no-pager",
+    "--quiet",
+    "-q",
+    "--no-ask-password",
+    "--system",
+    "--full",
+    "-l",
+    "--no-legend",
+    "--plain",
+    "--failed",
+}
 
 
 @dataclass(frozen=True)
@@ -227,6 +238,13 @@ def _system_state(_: Supervisor, __: _Call) -> Answer:
     return Answer(0, "running\n")
 
 
+def _list_units(supervisor: Supervisor, _: _Call) -> Answer:
+    """As asked here: those that failed."""
+    names = sorted(path.name for path in supervisor.paths.units.glob("*.service"))
+    failed = [name for name in names if _state(supervisor, name) == Active.FAILED.value]
+    return Answer(0, "".join(f"{name} loaded failed failed {name}\n" for name in failed))
+
+
 _ASKING: dict[str, Callable[[Supervisor, _Call], Answer]] = {
     "is-active": _is_active,
     "is-failed": _is_failed,
@@ -235,6 +253,7 @@ _ASKING: dict[str, Callable[[Supervisor, _Call], Answer]] = {
     "show": _show,
     "status": _status,
     "cat": _cat,
+    "list-units": _list_units,
 }
 _CHANGING: dict[str, Callable[[Supervisor, str, _Call], Awaitable[None]]] = {
     "start": lambda s, unit, _: s.start(unit),

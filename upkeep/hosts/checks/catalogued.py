@@ -30,7 +30,7 @@ _PROPERTIES = "-p NRestarts -p UnitFileState -p Restart -p FragmentPath -p DropI
 _HEAD = """
 renice -n 10 -p $$ >/dev/null 2>&1; ionice -c 3 -p $$ >/dev/null 2>&1
 R=${UPKEEP_LOOK_ROOT:-}; export R
-SHOWN=$(echo; timeout 5 systemctl show %s -- "$UNIT" 2>/dev/null); export SHOWN
+SHOWN=$(echo; timeout 5 systemctl show %s "$UNIT" 2>/dev/null); export SHOWN
 """
 
 

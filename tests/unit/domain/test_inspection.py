@@ -1,0 +1,162 @@
+"""Inspections compared: with last time, with peers, with what a run left, and over weeks (issue 7: 2; U12 D7 R6 R7; peers 35-37)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from upkeep.documents import load_catalogue
+from upkeep.domain.finding import Finding, Verdict
+from upkeep.domain.inspection import (
+    Acknowledgement,
+    Left,
+    Looked,
+    compare,
+    days_until,
+    looked,
+    outliers,
+    over_time,
+)
+
+CATALOGUE = load_catalogue()
+NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)
+DISK = "host.disk.used:/"
+
+
+def finding(check: str = "host.disk.used", verdict: Verdict = Verdict.FAIL, subject: str = "/") -> Finding:
+    return Finding(check=check, subject=subject, verdict=verdict, reason="full", remedy="free it")
+
+
+def look(host: str = "h1", *problems: Finding, days_ago: float = 0, **more: object) -> Looked:
+    return Looked.model_validate(
+        {"host": host, "at": NOW - timedelta(days=days_ago), "cohort": "debian", "problems": problems, **more}
+    )
+
+
+def words(now: Looked, *earlier: Looked, left: Left | None = None) -> list[str]:
+    return [f"{f.key}: {f.reason}" for f in over_time(CATALOGUE, now, earlier, left)]
+
+
+def test_of_good_findings_only_figures_and_fingerprints_are_kept() -> None:
+    good = Finding(check="host.disk.used", subject="/", verdict=Verdict.PASS, reason="ok", value=40.0)
+    hashed = Finding(check="agent.config.content", verdict=Verdict.PASS, reason="x", signatures=("abc",))
+    silent = Finding(check="host.uptime", verdict=Verdict.UNKNOWN, reason="?")
+    kept = looked("h1", "c", "1.0", [good, hashed, silent], NOW)
+    assert (kept.figures, kept.prints, kept.problems, kept.passed) == (
+        {DISK: 40.0},
+        {"agent.config.content": "abc"},
+        (silent,),
+        2,
+    )
+
+
+def test_what_is_new_still_there_and_gone_is_told_apart() -> None:
+    old, new, both = finding("agent.state"), finding("host.disk.used"), finding("agent.user")
+    changes = compare({"h1": look("h1", old, both)}, {"h1": look("h1", new, both)}, [], NOW)
+    assert [[i.finding.check for i in kind] for kind in (changes.new, changes.still, changes.gone)] == [
+        ["host.disk.used"],
+        ["agent.user"],
+        ["agent.state"],
+    ]
+    assert changes.words() == "1 new, 1 still, 1 gone"
+    assert changes.changed
+
+
+def test_the_same_as_last_time_is_no_change_to_tell() -> None:
+    one = {"h1": look("h1", finding())}
+    assert not compare(one, one, [], NOW).changed
+
+
+def test_what_became_unknown_is_not_gone_and_a_silent_host_loses_nothing() -> None:
+    before = {"h1": look("h1", finding()), "h2": look("h2", finding())}
+    changes = compare(before, {"h1": look("h1", finding(verdict=Verdict.UNKNOWN))}, [], NOW, ["h2"])
+    assert (len(changes.still), len(changes.gone), changes.silent) == (1, 0, ("h2",))
+    assert "1 hosts did not answer" in changes.words()
+
+
+@pytest.mark.parametrize(("host", "check", "days", "known"), [("h1", DISK, 1, True), ("all", "host.disk.used", 1, True), ("h2", DISK, 1, False), ("h1", "agent.user", 1, False), ("h1", DISK, 0, False)])  # fmt: skip
+def test_a_known_issue_alerts_nobody_until_its_day_is_over(host: str, check: str, days: int, known: bool) -> None:
+    acknowledged = Acknowledgement(host=host, check=check, until=NOW + timedelta(days=days))
+    changes = compare({}, {"h1": look("h1", finding())}, [acknowledged], NOW)
+    assert (len(changes.acknowledged) == 1, changes.changed) == (known, not known)
+
+
+def test_a_counter_is_judged_by_what_came_since_the_last_look() -> None:
+    before = look(days_ago=1, figures={"host.oom.kills": 3})
+    assert words(look(figures={"host.oom.kills": 3}), before) == []
+    (said,) = words(look(figures={"host.oom.kills": 5}), before)
+    assert said.startswith("host.oom.kills: 2 more since 2026-11-20 03:00 UTC (5 processes killed")
+    assert words(look(figures={"host.oom.kills": 5})) == [], "a first look has nothing to compare with"
+    assert words(look(figures={"host.oom.kills": 1}), before) == [], "a reboot starts the counter anew"
+
+
+def test_a_disk_that_fills_is_told_with_the_days_left() -> None:
+    earlier = [look(days_ago=d, figures={DISK: 80 - 2 * d}) for d in (4, 3, 2, 1)]
+    assert words(look(figures={DISK: 80}), *earlier) == [
+        "host.disk.used:/ trend: 80 % now; as it goes, 100 % in 10 days"
+    ]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[80, 80, 80, 80, 80], [90, 85, 80, 75, 70], [70, 95, 40, 90, 60], [70.0, 70.1, 70.2, 70.3, 70.4]],
+    ids=["still", "falling", "up-and-down", "slowly"],
+)
+def test_a_disk_that_does_not_fill_soon_is_not_told(values: list[float]) -> None:
+    *earlier, now = [look(days_ago=4 - n, figures={DISK: value}) for n, value in enumerate(values)]
+    assert words(now, *earlier) == []
+
+
+@given(st.lists(st.floats(0, 100, allow_nan=False), min_size=0, max_size=3), st.integers(1, 30))
+def test_few_points_make_no_forecast(values: list[float], days: int) -> None:
+    assert days_until(100, [(NOW + timedelta(days=days * n), value) for n, value in enumerate(values)]) is None
+
+
+def test_points_of_one_afternoon_make_no_forecast() -> None:
+    assert days_until(100, [(NOW + timedelta(minutes=n), 50 + n) for n in range(20)]) is None
+
+
+def test_what_drifted_since_the_last_run_is_told_until_the_next_run_or_till_it_is_back() -> None:
+    left = Left(NOW - timedelta(days=3), "1.5.0")
+    before_run, after_run = (look(days_ago=d, prints={"agent.config.content": p}) for d, p in ((4, "old"), (2, "good")))
+    yesterday = look(days_ago=1, prints={"agent.config.content": "edited"})
+    (said,) = words(look(prints={"agent.config.content": "edited"}), before_run, after_run, yesterday, left=left)
+    assert "good then (the last run's state, first seen 2026-11-19 03:00 UTC), edited now" in said
+    assert words(look(prints={"agent.config.content": "good"}), before_run, after_run, yesterday, left=left) == []
+    assert words(look(prints={"agent.config.content": "x"}), before_run, left=left) == [], "the run may have changed it"
+
+
+def test_a_version_that_no_run_left_is_told() -> None:
+    (said,) = words(look(version="1.4.0"), left=Left(NOW - timedelta(days=1), "1.5.0"))
+    assert "1.4.0 runs; the last run, of 2026-11-20 03:00 UTC, left 1.5.0" in said
+    assert words(look(version="1.5.0"), left=Left(NOW, "1.5.0")) == []
+
+
+def fleet(odd: float, count: int = 6) -> list[Looked]:
+    return [look(f"h{n}", figures={"agent.threads": 20 + n % 2}) for n in range(count)] + [
+        look("odd", figures={"agent.threads": odd})
+    ]
+
+
+def test_a_host_that_stands_out_from_those_like_it_is_named() -> None:
+    found = outliers(CATALOGUE, fleet(400))
+    assert list(found) == ["odd"]
+    assert found["odd"][0].reason == "400, while 6 hosts like it have about 21"
+    assert found["odd"][0].verdict is Verdict.WARN
+
+
+@pytest.mark.parametrize(("odd", "count"), [(21, 6), (24, 6), (400, 2)], ids=["alike", "nearly", "too-few"])
+def test_hosts_that_are_alike_or_too_few_stand_out_from_nobody(odd: float, count: int) -> None:
+    assert outliers(CATALOGUE, fleet(odd, count)) == {}
+
+
+def test_another_kernel_than_its_cohort_is_named_and_a_fleet_in_transition_is_not() -> None:
+    def kernels(*names: str) -> list[Looked]:
+        return [look(f"h{n}", prints={"host.system.kernel": name}) for n, name in enumerate(names)]
+
+    found = outliers(CATALOGUE, kernels("6.1", "6.1", "6.1", "6.1", "6.1", "5.10"))
+    assert {host: f[0].reason for host, f in found.items()} == {"h5": "5.10, while 5 of 6 hosts like it have 6.1"}
+    assert outliers(CATALOGUE, kernels("6.1", "6.1", "6.1", "5.10", "5.10", "5.10")) == {}
