@@ -61,6 +61,7 @@ start() {
 
 case $verb in
 show) show ;;
+list-units) ;;
 is-active)
 	if is_alive; then echo active; else echo inactive && exit 3; fi
 	;;
