@@ -11,6 +11,7 @@ from prefect.utilities.callables import ParameterSchema
 from deployments.forms import form_of
 from deployments.services import in_background
 from flows.backup import backup
+from flows.connection_diagnosis import connection_diagnosis
 from flows.health_inspection import health_inspection
 from flows.maintenance import maintenance
 from flows.pre_update_check import pre_update_check
@@ -23,7 +24,7 @@ from upkeep.wiring import site
 
 RUNBOOKS = (
     *(maintenance, pre_update_check, backup, staged_upgrade, verification, rollback, prestage, release_watch),
-    health_inspection,
+    *(health_inspection, connection_diagnosis),
 )
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.session import RunSession
+from tasks.session import HostWork, RunSession
 from upkeep.documents import load_catalogue
 from upkeep.domain.change import Step
 from upkeep.domain.check import Catalogue
+from upkeep.domain.finding import Finding
 from upkeep.domain.inspection import Looked, looked
 from upkeep.hosts.inspection import inspect_host as ask_host
+from upkeep.services.node_findings import node_findings
 from upkeep.wiring import site
 
 BESIDE_PLAN = "checks.yaml"
@@ -38,8 +40,16 @@ def look(session: RunSession, host: str) -> Looked:
         seen = ask_host(work.transport, work.profile, catalogue_of(session), work.host.variables(), now=now)
         step.body["facts"] = seen.facts.model_dump(mode="json")
     work.transport.close()
+    findings = [*seen.findings, *_from_centre(work, catalogue_of(session))]
     zone = work.host.labels.get(session.record.plan.spread_by, "")
-    return looked(host, seen.facts.cohort(zone), seen.facts.running_version, seen.findings, now)
+    return looked(host, seen.facts.cohort(zone), seen.facts.running_version, findings, now)
+
+
+def _from_centre(work: HostWork, catalogue: Catalogue) -> list[Finding]:
+    """What the control centre says of the host, where the profile names one."""
+    wanted = work.profile.control_centre
+    told = node_findings(work.centre, wanted.node) if wanted and work.centre else []
+    return [finding for finding in told if finding.check not in catalogue.off]
 
 
 def catalogue_of(session: RunSession) -> Catalogue:

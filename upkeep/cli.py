@@ -73,7 +73,8 @@ def run(
     runbook: Annotated[
         str,
         typer.Argument(
-            help="maintenance, pre_update_check, backup, prestage, staged_upgrade, verification, health_inspection, release_watch"
+            help="maintenance, pre_update_check, backup, prestage, staged_upgrade, verification, health_inspection, "
+            "connection_diagnosis, release_watch"
         ),
     ],
     *,
@@ -95,11 +96,12 @@ def run(
     from upkeep.commands import running  # noqa: PLC0415 - --help must not wait for Prefect
     from upkeep.domain.record import RunRequest  # noqa: PLC0415
 
+    pairs = _pairs(settings)
     request = RunRequest(
         inventory=inventory,
         plan=plan,
-        settings=_pairs(settings),
-        hosts=hosts,
+        hosts=hosts or pairs.pop("hosts", ""),  # no plan key, but what people try first
+        settings=pairs,
         ticket=ticket,
         reason=reason,
         override_window=override_window,

@@ -26,7 +26,7 @@ from upkeep.project import prefect_settings, put_on_path
 
 RUNBOOKS = (
     *("maintenance", "pre_update_check", "backup", "staged_upgrade", "verification", "rollback", "prestage"),
-    "health_inspection",
+    *("health_inspection", "connection_diagnosis"),
 )
 WATCHES = ("release_watch",)
 """They change no host and open no run."""

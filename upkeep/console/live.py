@@ -49,12 +49,22 @@ class LiveRun:
         with self._lock:
             self.progress.take(event)
         line = line_of(event)
-        if line and (self._live is None or event.action in {"stage.closed", "host.result", "inspection.concluded"}):
+        if line and (
+            self._live is None
+            or event.action in {"stage.closed", "host.result", "inspection.concluded", "host.diagnosed"}
+        ):
             self.console.print(line)
 
     def _picture(self) -> Group:
         with self._lock:
             return Group(_heading(self.progress), _table(self.progress))
+
+
+_IN_FULL = {
+    "host.diagnosed": lambda event: escape(event.reason),
+    "inspection.concluded": lambda event: escape(f"{event.body['words']}; report: {event.body['report']}"),
+}
+"""What is told in its own words."""
 
 
 def line_of(event: Event) -> str:
@@ -71,8 +81,8 @@ def line_of(event: Event) -> str:
         return f"{at}  {escape(event.host)}: {coloured(outcome)}" + (
             f", {escape(event.reason)}" if event.reason else ""
         )
-    if event.action == "inspection.concluded":
-        return f"{at}  {escape(event.body['words'])}; report: {escape(event.body['report'])}"
+    if event.action in _IN_FULL:
+        return _IN_FULL[event.action](event)
     if event.happening in {Happening.FAILED, Happening.UNKNOWN} and event.step is not None:
         return f"{at}  {escape(event.host)}: {event.step.value} {event.happening.value}, {escape(event.reason)}"
     return ""

@@ -9,7 +9,7 @@ from datetime import datetime
 from upkeep.domain.check import Catalogue, Check, Purpose
 from upkeep.domain.facts import HostFacts
 from upkeep.domain.finding import Finding
-from upkeep.domain.profile import AgentProfile
+from upkeep.domain.profile import AgentProfile, TlsProbe
 from upkeep.hosts.checks import agent, catalogued, files, metrics, network, platform, service
 from upkeep.hosts.checks.certificates import tls
 from upkeep.hosts.facts import FACTS, read_facts
@@ -17,6 +17,7 @@ from upkeep.hosts.question import Answer, Question, ask, unknown
 from upkeep.hosts.transport import Transport
 
 _LOOK = "look."
+_CENTRE = "control-centre"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ def inspect_host(
     checks = catalogue.asked(purpose, variables)
     heard: dict[str, Answer] = {}
     asked = [*_of_profile(profile, now), *catalogued.questions(checks, now)]
+    if purpose == "diagnosis":
+        asked += _tls_to_centre(profile, now)
     listening = [_overheard(question, heard) for question in asked]
     facts = Question("facts", FACTS, lambda answer: _keep(heard, answer), plain=True)
     found = ask(transport, [*listening, facts], become=become, head=catalogued.head(profile))
@@ -67,6 +70,14 @@ def _of_profile(profile: AgentProfile, now: datetime) -> list[Question]:
         *(metrics.metric(wanted) for wanted in profile.metrics),
         *(files.file(rule) for rule in profile.files),
     ]
+
+
+def _tls_to_centre(profile: AgentProfile, now: datetime) -> list[Question]:
+    """The control centre's certificates, where no probe of the profile asks for them already."""
+    if profile.control_centre is None or any(probe.id == _CENTRE for probe in profile.probes.tls):
+        return []
+    address, port = catalogued.address_of(profile.control_centre.url)
+    return [tls(TlsProbe(id=_CENTRE, address=address, port=port, ca=profile.control_centre.ca), now)]
 
 
 def _complete(checks: Sequence[Check], findings: Sequence[Finding]) -> list[Finding]:

@@ -22,8 +22,8 @@ _FIELDS = 4
 _PLAIN = frozenset({"kernel", "clock", "units", "agent", "network", "system"})
 """Looks that read small files and hardly ever hang; they share one shell and one time limit."""
 
-_SLOW = frozenset({"processor"})
-_LONGEST = {"files": timedelta(seconds=20), "journal": timedelta(seconds=20)}
+_SLOW = frozenset({"processor", "centre"})
+_LONGEST = {"centre": timedelta(seconds=45), "files": timedelta(seconds=20), "journal": timedelta(seconds=20)}
 _PROPERTIES = "-p NRestarts -p UnitFileState -p Restart -p FragmentPath -p DropInPaths -p MainPID"
 
 # Inspections come every night: what they ask must never be in the way of what the host is there for.
@@ -44,7 +44,7 @@ def look_script(name: str) -> str:
 def head(profile: AgentProfile) -> str:
     """What runs before every look: low priority, the agent's paths and unit as variables."""
     centre = profile.control_centre.url if profile.control_centre else ""
-    address, port = _address(centre)
+    address, port = address_of(centre)
     values = {
         "UNIT": profile.service.unit,
         "BINARY": profile.paths.binary,
@@ -58,7 +58,8 @@ def head(profile: AgentProfile) -> str:
     return "\n".join([*lines, _HEAD % _PROPERTIES])
 
 
-def _address(url: str) -> tuple[str, str]:
+def address_of(url: str) -> tuple[str, str]:
+    """Host and port of a URL; the port of its scheme where it names none."""
     rest = url.partition("://")[2].partition("/")[0]
     address, colon, port = rest.rpartition(":")
     if colon and port.isdecimal():
