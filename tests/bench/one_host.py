@@ -1,6 +1,7 @@
 """What one host's change costs that host, script by script: the real tasks through a local shell, with CPU, processes and programs.
 
 `python -m tests.bench.one_host [--repeat 3] [--programs]`; the second pass, under strace, counts processes and is not timed.
+With `--ssh` the same over a real sshd: CPU of the host in all (sshd included) and of the controller (history included, no Prefect).
 """
 
 from __future__ import annotations
@@ -14,16 +15,20 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.change_host import change_host
 from tasks.check_host import look
 from tasks.prepare_run import open_session, prepare
+from tasks.session import RunSession
 from tests.bench import documents
 from tests.bench.hosts import Fleet
+from tests.bench.measure import LEFT_BEHIND_SECONDS, adopt_orphans, reap
 from upkeep.domain.change import HostOutcome
 from upkeep.domain.record import RunRequest
 from upkeep.hosts.bootstrap import BOOTSTRAP
@@ -105,31 +110,62 @@ class LocalSite(Site):
 
 
 def one_change(fleet: Fleet, folder: Path, traces: Path | None = None) -> list[Script]:
-    """Change the host as a run does, and look whether it was done.
+    """Change the host through a local shell; every script that it took.
 
     Raises SystemExit when the host is not as it should be.
     """
-    fleet.reset()
-    shutil.rmtree(fleet.folder / "home", ignore_errors=True)
     host = fleet.hosts[0]
     env = {
         "PATH": f"{fleet.folder}/bin:{os.environ['PATH']}",
         "SSH_CONNECTION": f"127.0.0.1 1 {host.address} {fleet.port}",
     }
     transport = MeasuredTransport(host.address, env, traces)
-    site = LocalSite(Settings.from_environment({"UPKEEP_HOME": str(folder), "UPKEEP_SSH_CONFIG": "/dev/null"}))
+    site = LocalSite(_settings(folder))
     site.over(transport)
+    with changing(fleet, site) as session:
+        _change(session, host.address)
+    return transport.scripts
+
+
+def over_ssh(fleet: Fleet, folder: Path) -> tuple[float, float]:
+    """The same over SSH on every host of the fleet; CPU of one host and of the controller for it, in ms."""
+    with changing(fleet, Site(_settings(folder))) as session:
+        reap()
+        host_before, own_before = fleet.cpu_seconds(), time.process_time()
+        for host in fleet.hosts:
+            _change(session, host.address)
+        session.close()
+        own = time.process_time() - own_before
+        fleet.await_quiet()
+        time.sleep(LEFT_BEHIND_SECONDS)
+        used = fleet.cpu_seconds() + reap() - host_before
+    return 1000 * used / len(fleet.hosts), 1000 * own / len(fleet.hosts)
+
+
+@contextmanager
+def changing(fleet: Fleet, site: Site) -> Iterator[RunSession]:
+    """A run over the fleet as it was before any change; afterwards every host is looked at."""
+    fleet.reset()
     inventory, plan = documents.write(fleet)
     session = open_session(site, prepare(site, "maintenance", RunRequest(inventory=str(inventory), plan=str(plan))))
     try:
-        look(session, host.address)
-        changed = change_host.fn(session, host.address, "canary")
+        yield session
     finally:
         session.close()
         site.history.close()
-    if changed.result.outcome is not HostOutcome.COMMITTED or fleet.changed(upkeep=True):
-        raise SystemExit(f"bench: {changed.result.outcome}: {changed.result.reason}; {fleet.changed(upkeep=True)}")
-    return transport.scripts
+    if bad := fleet.changed(upkeep=True):
+        raise SystemExit(f"bench: not changed: {bad[0]}")
+
+
+def _change(session: RunSession, host: str) -> None:
+    look(session, host)
+    result = change_host.fn(session, host, "canary").result
+    if result.outcome is not HostOutcome.COMMITTED:
+        raise SystemExit(f"bench: {result.outcome}: {result.reason}")
+
+
+def _settings(home: Path) -> Settings:
+    return Settings.from_environment({"UPKEEP_HOME": str(home), "UPKEEP_SSH_CONFIG": "/dev/null"})
 
 
 def table(runs: list[list[Script]], traced: list[Script], *, programs: bool) -> str:
@@ -162,9 +198,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--programs", action="store_true", help="name the programs that each script starts")
+    parser.add_argument("--ssh", action="store_true", help="over a real sshd, in all")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp/upkeep-one-host"))
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch, Fleet(asked.folder, 1) as fleet:
+    adopt_orphans()
+    with tempfile.TemporaryDirectory() as scratch, Fleet(asked.folder, asked.repeat if asked.ssh else 1) as fleet:
+        if asked.ssh:
+            host, own = over_ssh(fleet, Path(scratch, "home"))
+            sys.stdout.write(
+                f"{asked.repeat} hosts one after the other: {host:.0f} ms on the host, {own:.0f} ms here\n"
+            )
+            return
         home, traces = Path(scratch, "home"), Path(scratch, "traces")
         traces.mkdir()
         runs = []
