@@ -136,10 +136,14 @@ class Fleet:
 
     def reset(self) -> None:
         """Every host as it is before the change: the old version runs, nothing of any tool is left."""
-        until(lambda: not children(self._sshd_pid), "the last connection's end")
+        self.await_quiet()
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(self._reset, self.hosts))
         os.sync()
+
+    def await_quiet(self) -> None:
+        """Wait until nobody is logged in."""
+        until(lambda: not children(self._sshd_pid), "the last connection's end")
 
     def _reset(self, host: BenchHost) -> None:
         stop(host)

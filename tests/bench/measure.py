@@ -18,6 +18,8 @@ from tests.bench.hosts import Fleet, children, process_cpu, tree
 PR_SET_CHILD_SUBREAPER = 36
 SAMPLE_SECONDS = 0.5
 LIMIT_SECONDS = 3600
+LEFT_BEHIND_SECONDS = 0.5
+"""A shell on a host ends a moment after the connection it belonged to."""
 
 
 @dataclass(frozen=True)
@@ -56,25 +58,30 @@ def measured(
         code = process.wait(LIMIT_SECONDS)
     wall = time.monotonic() - began
     memory.ended.set()
-    host_after = fleet.cpu_seconds()
-    server_after = process_cpu(server)
     for pid in children(os.getpid()):
         if command(pid) == "ssh":
             os.kill(pid, signal.SIGTERM)
             os.waitpid(pid, 0)
+    fleet.await_quiet()
     reaped = os.times()
+    time.sleep(LEFT_BEHIND_SECONDS)
+    host_after = fleet.cpu_seconds() + reap()
+    server_after = process_cpu(server)
     if code:
         raise SystemExit(f"bench: {words[0]} ended with code {code}:\n{log.read_text('utf-8', 'replace')[-3000:]}")
     cpu = reaped.children_user + reaped.children_system - reaped_before.children_user - reaped_before.children_system
     return Cost(wall, cpu, host_after - host_before, memory.peak_mib, server_after - server_before)
 
 
-def reap() -> None:
-    """Bury what the hosts' services left behind."""
+def reap() -> float:
+    """Bury what the hosts left behind; CPU seconds it had used."""
+    used = 0.0
     for pid in children(os.getpid()):
-        if command(pid) in {"sleep", "sh", "setsid"}:
+        if command(pid) in {"sleep", "sh", "setsid", "dd"}:
             with suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
+                buried, _, cost = os.wait4(pid, os.WNOHANG)
+                used += cost.ru_utime + cost.ru_stime if buried else 0.0
+    return used
 
 
 def command(pid: int) -> str:

@@ -22,7 +22,7 @@ SUDO_PROMPT = "upkeep-password:"
 NO_CALL_LINE = 97
 SCRIPT_CUT = 98
 _CALL = "upkeep-call"
-_MARKER = "upkeep-begins"
+MARKER = "upkeep-begins"
 _BLOCK_BYTES = 4096
 
 # No quote, backslash, exclamation mark or line break in here: sh, bash, zsh, fish and csh all read '…' around it alike.
@@ -34,7 +34,7 @@ BOOTSTRAP = (
     "set -- $u;"
     f"u=$(dd bs={_BLOCK_BYTES} count=$3 iflag=fullblock 2>/dev/null||dd bs=1 count=$(($3*{_BLOCK_BYTES})) 2>/dev/null);"
     f'case $u in *"#$2");;*)exit {SCRIPT_CUT};;esac;'
-    f'echo "{_MARKER}:$2:$$";echo "{_MARKER}:$2:$$">&2;'
+    f'echo "{MARKER}:$2:$$";echo "{MARKER}:$2:$$">&2;'
     'eval "unset u;set --;$u"'
 )
 
@@ -61,7 +61,7 @@ def encode_call(script: str, *, become: Become = "none", password: SecretStr | N
     return Call(
         command=command_line(become, asks_password=asks),
         password_line=_password_line(password) if password is not None and asks else SecretStr(""),
-        lead=_lead(script, nonce),
+        lead=framed(script, nonce),
         nonce=nonce.encode(),
         become=become,
     )
@@ -72,7 +72,7 @@ def marker(nonce: bytes) -> bytes:
 
     What is sent to a host does not contain it: a login that only echoes its input is not taken for a script that began.
     """
-    return _MARKER.encode() + b":" + nonce + b":"
+    return MARKER.encode() + b":" + nonce + b":"
 
 
 def command_line(become: Become, *, asks_password: bool = False) -> str:
@@ -91,10 +91,15 @@ def _password_line(password: SecretStr) -> SecretStr:
     return SecretStr(f"{text}\n")
 
 
-def _lead(script: str, nonce: str) -> bytes:
+def framed(script: str, nonce: str, kind: str = "") -> bytes:
+    """A call line and the script behind it, in whole blocks that end with the nonce.
+
+    Raises:
+        BadInput: the script holds a NUL byte.
+    """
     if "\0" in script:
         raise BadInput("a script holds a NUL byte", allowed="text for /bin/sh")
     body, end = script.encode() + b"\n", f"#{nonce}".encode()
     blocks = -(-(len(body) + len(end)) // _BLOCK_BYTES)
     padding = b"\n" * (blocks * _BLOCK_BYTES - len(body) - len(end))
-    return f"{_CALL} {nonce} {blocks}\n".encode() + body + padding + end
+    return f"{_CALL} {nonce} {blocks} {kind}".strip().encode() + b"\n" + body + padding + end

@@ -43,14 +43,14 @@ def library() -> str:
 
 
 @functools.cache
-def _quoted_library() -> str:
-    return shlex.quote(library())
+def prelude() -> str:
+    """How every script begins: the library, as a text that the dead-man switch takes along and as functions."""
+    return f'LIBRARY={shlex.quote(library())}\neval "$LIBRARY"\n'
 
 
 def script(settings: Settings, phase: str) -> str:
     """A whole script: the settings, the library, and one phase of it."""
-    quoted = shlex.quote(assignments(settings))
-    return f'SETTINGS={quoted}\nLIBRARY={_quoted_library()}\neval "$SETTINGS"\neval "$LIBRARY"\nphase_{phase}\n'
+    return f'{prelude()}SETTINGS={shlex.quote(assignments(settings))}\neval "$SETTINGS"\nphase_{phase}\n'
 
 
 def assignments(settings: Settings) -> str:

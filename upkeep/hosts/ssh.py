@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import timedelta
 from importlib import resources
+from typing import TypeVar
 
 import paramiko
 
 from upkeep.errors import HostError, LoginRefused, Unreachable
 from upkeep.hosts.answer import Answer
-from upkeep.hosts.bootstrap import Call, encode_call
+from upkeep.hosts.bootstrap import Become, Call, encode_call
 from upkeep.hosts.feed import Feed
+from upkeep.hosts.host_script import prelude
+from upkeep.hosts.kept_shell import LOOP
 from upkeep.hosts.ssh_link import SshLink, open_link
 from upkeep.hosts.ssh_session import SshSession
+from upkeep.hosts.ssh_shell import MOST_BYTES, ShellGone, SshShell
 from upkeep.hosts.ssh_target import SshTarget
 from upkeep.hosts.stopwatch import Stopwatch
 from upkeep.hosts.transport import Limits, Reply
 
 _HANGUP = (resources.files("upkeep.hosts") / "hangup.sh").read_text("utf-8")
 _HANGUP_LIMITS = Limits(total=timedelta(seconds=5), idle=timedelta(seconds=5), output_bytes=4096)
+
+_MOMENTS, _MOMENT_SECONDS = 20, 0.05
+
+Session = TypeVar("Session", bound=SshSession)
 
 
 class SshTransport:
@@ -30,6 +39,8 @@ class SshTransport:
     def __init__(self, target: SshTarget) -> None:
         self.target, self.host = target, target.name
         self._link: SshLink | None = None
+        self._shell: SshShell | None = None
+        self._keeps_shells = True
         self._lock = threading.Lock()
 
     def run(
@@ -43,8 +54,8 @@ class SshTransport:
     ) -> Reply:
         """Run `script` on the host; see `Transport.run`.
 
+        Scripts without data and sink share one shell on the host, each in a process of its own; others get a channel of their own.
         A kept connection that turns out to be lost is opened again once, and only while nothing of the script has been sent.
-        A script that a signal killed ends with code 255: SSH says no more about it.
 
         Raises:
             Unreachable, HostKeyRejected, LoginRefused: no connection.
@@ -52,18 +63,87 @@ class SshTransport:
             GarbledOutput: the login ran something else than the script.
             CommandTimeout: a limit passed; the script is hung up on.
         """
-        limits = limits or Limits()
-        call = encode_call(script, become=self.target.become if become else "none", password=self.target.sudo_password)
-        answer = Answer(call.nonce, limits.output_bytes, sink)
+        limits, as_whom = limits or Limits(), self.target.become if become else "none"
         with self._lock:
-            session = self._session(call, answer)
-            watch = Stopwatch(self.host, limits)
+            if sink is None and stdin == () and len(script) < MOST_BYTES:
+                return self._in_shell(script, as_whom, limits)
+            return self._alone(script, as_whom, stdin, sink, limits)
+
+    def _in_shell(self, script: str, become: Become, limits: Limits) -> Reply:
+        for _ in range(2):
+            shell = self._open_shell(become, Stopwatch(self.host, limits))
+            if shell is None:
+                break
             try:
-                code = session.run(lambda wire: Feed(call, stdin, wire, watch), watch)
+                return self._call(shell, script, limits)
+            except ShellGone:
+                self.close()
             except BaseException:
-                self._hang_up(answer, call)
+                self._give_up(shell)
                 raise
-            return answer.reply(code, watch.seconds)
+        return self._alone(script, become, (), None, limits)
+
+    def _call(self, shell: SshShell, script: str, limits: Limits) -> Reply:
+        watch, shared = Stopwatch(self.host, limits), prelude()
+        if not script.startswith(shared):
+            code, answer = shell.call(script, "plain", limits, watch)
+        else:
+            if shell.knows != shared:
+                shell.keep(shared, watch)
+            code, answer = shell.call(script.removeprefix(shared), "shared", limits, watch)
+        return answer.reply(code, watch.seconds)
+
+    def _open_shell(self, become: Become, watch: Stopwatch) -> SshShell | None:
+        """The shell that is there, or a new one; None on a host whose login keeps none."""
+        shell = self._shell
+        if shell is not None and shell.become == become and shell.alive:
+            return shell
+        self._end_shell()
+        if not self._keeps_shells:
+            return None
+        call = encode_call(LOOP, become=become, password=self.target.sudo_password)
+        shell = self._session(SshShell, call, Answer(call.nonce, 0))
+        try:
+            shell.begin(watch)
+        except ShellGone:
+            self._keeps_shells = False
+            shell.close()
+            return None
+        except BaseException:
+            self._give_up(shell)
+            raise
+        self._shell = shell
+        return shell
+
+    def _give_up(self, shell: SshShell) -> None:
+        self._shell = None
+        shell.close()
+        self._hang_up(shell.answer, shell.asked)
+
+    def _end_shell(self) -> None:
+        shell, self._shell = self._shell, None
+        if shell is not None and shell.alive:
+            with suppress(paramiko.SSHException, EOFError, OSError):
+                shell.end()
+
+    def _alone(
+        self,
+        script: str,
+        become: Become,
+        stdin: Iterable[bytes],
+        sink: Callable[[bytes], None] | None,
+        limits: Limits,
+    ) -> Reply:
+        call = encode_call(script, become=become, password=self.target.sudo_password)
+        answer = Answer(call.nonce, limits.output_bytes, sink)
+        session = self._session(SshSession, call, answer)
+        watch = Stopwatch(self.host, limits)
+        try:
+            code = session.run(lambda wire: Feed(call, stdin, wire, watch), watch)
+        except BaseException:
+            self._hang_up(answer, call)
+            raise
+        return answer.reply(code, watch.seconds)
 
     def rest(self) -> bool:
         """End the connection unless a script runs; the next script opens it again."""
@@ -77,23 +157,30 @@ class SshTransport:
 
     def close(self) -> None:
         """End the connection, from any thread; a script that still runs is cut off."""
-        link, self._link = self._link, None
+        link, self._link, self._shell = self._link, None, None
         if link is not None:
             link.close()
 
-    def _session(self, call: Call, answer: Answer) -> SshSession:
-        """A session in which the command has been started and the script not yet sent."""
+    def _session(self, kind: type[Session], call: Call, answer: Answer) -> Session:
+        """A session in which the command has been started and the script not yet sent.
+
+        A host may allow one session at a time: then the shell has to go first.
+        """
         link = self._link
         if link is not None:
             if link.alive:
                 with suppress(paramiko.SSHException, EOFError, OSError):
-                    return self._started(link, call, answer)
+                    return self._started(kind, link, call, answer)
+            if link.alive:
+                self._end_shell()
+                if session := self._started_when_free(kind, link, call, answer):
+                    return session
             if link.alive:
                 raise self._no_session("the host opened no session")
             self.close()
         self._link = link = open_link(self.target)
         try:
-            return self._started(link, call, answer)
+            return self._started(kind, link, call, answer)
         except (paramiko.SSHException, EOFError, OSError) as error:
             alive = link.alive
             self.close()
@@ -103,10 +190,20 @@ class SshTransport:
                 self.host, "the connection broke as the script was about to start", evidence=str(error)
             ) from error
 
-    def _started(self, link: SshLink, call: Call, answer: Answer) -> SshSession:
+    def _started_when_free(self, kind: type[Session], link: SshLink, call: Call, answer: Answer) -> Session | None:
+        """A host takes a moment to count a session as ended."""
+        for _ in range(_MOMENTS):
+            if not link.alive:
+                break
+            with suppress(paramiko.SSHException, EOFError, OSError):
+                return self._started(kind, link, call, answer)
+            time.sleep(_MOMENT_SECONDS)
+        return None
+
+    def _started(self, kind: type[Session], link: SshLink, call: Call, answer: Answer) -> Session:
         seconds = self.target.connect_timeout.total_seconds()
         with link.no_longer_than(seconds):
-            session = SshSession(link, link.last.open_session(timeout=seconds), call, answer)
+            session = kind(link, link.last.open_session(timeout=seconds), call, answer)
             session.start()
         return session
 
@@ -135,5 +232,5 @@ class SshTransport:
 
     def _reap(self, link: SshLink, call: Call) -> None:
         watch = Stopwatch(self.host, _HANGUP_LIMITS)
-        session = self._started(link, call, Answer(call.nonce, _HANGUP_LIMITS.output_bytes))
+        session = self._started(SshSession, link, call, Answer(call.nonce, _HANGUP_LIMITS.output_bytes))
         session.run(lambda wire: Feed(call, (), wire, watch), watch)

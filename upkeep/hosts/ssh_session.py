@@ -122,20 +122,29 @@ class SshSession:
             if not moved and ended and (complete or time.monotonic() >= give_up):
                 return
             watch.check()
-            if not moved:
-                self._bell.wait(min(watch.left(), _LOOK_SECONDS))
+            self._wait(watch, moved=moved)
+
+    def _wait(self, watch: Stopwatch, *, moved: bool) -> None:
+        if not moved:
+            self._bell.wait(min(watch.left(), _LOOK_SECONDS))
 
     def _take(self, watch: Stopwatch) -> bool:
         moved = False
         if self._channel.recv_ready():
-            self._answer.stdout(self._channel.recv(_READ_BYTES))
+            self._stdout(self._channel.recv(_READ_BYTES))
             moved = True
         if self._channel.recv_stderr_ready():
-            self._answer.stderr(self._channel.recv_stderr(_READ_BYTES))
+            self._stderr(self._channel.recv_stderr(_READ_BYTES))
             moved = True
         if moved:
             watch.touch()
         return moved
+
+    def _stdout(self, piece: bytes) -> None:
+        self._answer.stdout(piece)
+
+    def _stderr(self, piece: bytes) -> None:
+        self._answer.stderr(piece)
 
     def _tend_password(self, writer: Feed) -> None:
         if not self._call.password_line.get_secret_value():

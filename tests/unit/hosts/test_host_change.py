@@ -29,7 +29,7 @@ from upkeep.errors import (
 )
 from upkeep.hosts.host_change import HostChange, Order
 from upkeep.hosts.host_objection import objection
-from upkeep.hosts.host_script import assignments, config_check, library, one_line, profile_settings, script
+from upkeep.hosts.host_script import assignments, config_check, library, one_line, prelude, profile_settings, script
 from upkeep.hosts.host_state import Answer, read_answer
 from upkeep.hosts.transport import Limits, Reply
 
@@ -180,7 +180,7 @@ def test_a_pulls_address_and_headers_travel_in_the_script_and_not_as_words_of_a_
     HostChange(transport, profile(), become=False).fetch(
         order(), "https://x/y?token=s3cret", headers={"Authorization": 'Bearer "s"'}
     )
-    settings = shlex.split(transport.scripts[0].split("\nLIBRARY=")[0])[0].removeprefix("SETTINGS=")
+    settings = shlex.split(transport.scripts[0].removeprefix(prelude()))[0].removeprefix("SETTINGS=")
     values = dict(word.split("=", 1) for word in shlex.split(settings))
     assert values["CURL_CONFIG"] == 'url = "https://x/y?token=s3cret"\nheader = "Authorization: Bearer \\"s\\""'
     assert values["URL"] == "https://x/y?token=s3cret"

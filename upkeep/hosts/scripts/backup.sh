@@ -56,13 +56,25 @@ only() { grep "^[a-z]*${TAB}[$1]$TAB" "$2"; }
 
 names0() { cut -f "$1"- | tr '\n\001' '\0\n'; }
 
+# The agent's own program, which was hashed when it was looked at, as a line of the manifest.
+program_in() {
+	only f "$1" | grep "^binary$TAB" | while IFS= read -r line; do
+		name=$(printf '%s' "$line" | cut -f 8- | tr '\001' '\n' && echo x)
+		sum=$(cd / && known_hash "${name%?x}")
+		[ -n "$sum" ] || exit 1
+		printf '%s\t%s\n' "$sum" "$line"
+	done
+}
+
 # A list with the SHA-256 of every file and link target before each line, and without inodes: the manifest.
 manifest_of() {
-	only f "$1" >"$1.files"
+	program_in "$1" >"$1.program" || return 1
+	only f "$1" | grep -v "^binary$TAB" >"$1.files"
 	(cd / && cut -f 8- "$1.files" | tr '\n\001' '\0\n' | xargs -0 -r sha256sum 2>>"$1.err") | sed 's/^\\//; s/ .*//' >"$1.hashes"
 	[ "$(wc -l <"$1.files")" -eq "$(wc -l <"$1.hashes")" ] || return 1
 	{
 		paste "$1.hashes" "$1.files"
+		cat "$1.program"
 		only d "$1" | sed "s/^/-$TAB/"
 		only l "$1" | while IFS= read -r line; do
 			name=$(printf '%s' "$line" | cut -f 8- | tr '\001' '\n' && echo x)
@@ -112,7 +124,7 @@ keep_binary() {
 	rm -f -- "$1/binary"
 	wanted=$(binary_in "$1/upkeep-backup/manifest")
 	[ -n "$wanted" ] || return 0
-	copy_of "$b_target" "$1/binary" 2>>"$1/list.err" && sync "$1/binary" && [ "$(hash_of "$1/binary")" = "$wanted" ]
+	copy_of "$b_target" "$1/binary" 2>>"$1/list.err" && sync "$1/binary" && [ "$(fresh_hash "$1/binary")" = "$wanted" ]
 }
 
 # One attempt, in the folder $1; fails when anything changed or vanished meanwhile.

@@ -31,7 +31,7 @@ journal_read() {
 	while IFS= read -r line; do
 		case $line in sum=*) sum=${line#sum=} ;; *) text=$text$line$newline sum='' ;; esac
 	done <"$1"
-	[ -n "$sum" ] && [ "$(printf '%s' "$text" | digest)" = "$sum" ] || return 1
+	[ -n "$sum" ] && its_sum=$(printf '%s' "$text" | sha256sum) && [ "${its_sum%% *}" = "$sum" ] || return 1
 	journal_clear
 	while IFS= read -r line; do
 		value=${line#*=}
@@ -57,9 +57,16 @@ journal_read() {
 journal_try() {
 	j_state=$1 j_reason=$2 j_actor=$3 j_updated_at=$(now)
 	text=$(journal_text)
-	sum=$(printf '%s\n' "$text" | digest)
-	printf '%s\nsum=%s\n' "$text" "$sum" | put "$U/journal" || return 1
-	[ ! -d "$j_backup" ] || printf '%s\nsum=%s\n' "$text" "$sum" | put "$j_backup/journal"
+	sum=$(printf '%s\n' "$text" | sha256sum) && sum=${sum%% *} || return 1
+	set -- "$U/journal"
+	[ ! -d "$j_backup" ] || set -- "$@" "$j_backup/journal"
+	for its_file in "$@"; do
+		(umask 077 && printf '%s\nsum=%s\n' "$text" "$sum" >"$its_file.new") || return 1
+	done
+	sync "$U/journal.new" ${2:+"$2.new"} || return 1
+	for its_file in "$@"; do
+		replace "$its_file.new" "$its_file" && sync "${its_file%/*}" || return 1
+	done
 }
 
 # Nothing may follow when that fails.

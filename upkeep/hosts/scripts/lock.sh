@@ -3,8 +3,18 @@
 
 lock_read() {
 	[ -f "$U/lock" ] || return 1
-	l_run=$(field "$U/lock" run) l_owner=$(field "$U/lock" owner) l_reason=$(field "$U/lock" reason)
-	l_since=$(field "$U/lock" since) l_until=$(field "$U/lock" until) l_fence=$(field "$U/lock" fence)
+	l_run='' l_owner='' l_reason='' l_since='' l_until='' l_fence=''
+	while IFS= read -r line || [ -n "$line" ]; do
+		value=${line#*=}
+		case ${line%%=*} in
+		run) l_run=$value ;;
+		owner) l_owner=$value ;;
+		reason) l_reason=$value ;;
+		since) l_since=$value ;;
+		until) l_until=$value ;;
+		fence) l_fence=$value ;;
+		esac
+	done <"$U/lock"
 	for number in "$l_since" "$l_until" "$l_fence"; do
 		case $number in '' | *[!0-9]*) return 1 ;; esac
 	done
@@ -27,10 +37,15 @@ lock_write() { lock_text | put "$U/lock" || finish failed "the lock in $U cannot
 # One writer at a time, controller or guard; then the journal as it is now.
 open_writer() {
 	know_tools
-	mkdir -p -- "$U" "$U/backups" "$U/incoming" && chmod 0700 "$U" "$U/backups" "$U/incoming" || finish failed "$U cannot be made"
+	[ -d "$U/backups" ] && [ -d "$U/incoming" ] && [ -f "$U/lock" ] || own_folders
 	exec 9>>"$U/mutex"
 	flock -w "$MUTEX_WAIT" 9 || finish busy "another script has been writing in $U for $MUTEX_WAIT s"
 	journal_open
+}
+
+# Nobody else reads there; seen to before a run takes the lock.
+own_folders() {
+	mkdir -p -- "$U" "$U/backups" "$U/incoming" && chmod 0700 "$U" "$U/backups" "$U/incoming" || finish failed "$U cannot be made"
 }
 
 # Only the run that holds the lock, with its present fence, may go on.
@@ -65,7 +80,7 @@ phase_take_lock() {
 	if [ "$again" = no ]; then
 		[ "$held" = yes ] || l_fence=0
 		l_fence=$(next_fence "$l_fence") l_since=$time
-		rm -f -- "$U/hashes"
+		rm -f -- "$U/hashes" "$U/tools"
 		echo "$l_fence" | put "$U/fence" || finish failed "$U/fence cannot be written"
 	fi
 	l_run=$RUN l_owner=$OWNER l_reason=$REASON l_until=$((time + LEASE))
