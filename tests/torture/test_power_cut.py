@@ -45,7 +45,9 @@ def test_cut_anywhere_in_a_rollback_it_is_finished_by_a_repetition_or_by_the_gua
     def settle(host: Host, order: Order, number: int, error: BaseException | None) -> None:
         host.after_power_cut()
         invariants.well_told(error, host)
-        if number % 2 and invariants.hold(host).guard is not None:
+        if number % 2 == 0:
+            invariants.hold(host)
+        elif host.state().guard is not None:
             goes_back_alone(host)
             invariants.at_rest(host, agent.OLD)
         back(host, order)
