@@ -26,6 +26,7 @@ from upkeep.wiring import Site
 
 RUNS_A_PAGE = 25
 HOSTS_A_PAGE = 100
+MISSED_SHOWN = 20
 OPERATOR = "operator"
 
 
@@ -75,6 +76,7 @@ class HistoryPages:
             pages=_pages(number, total, RUNS_A_PAGE),
             outcomes=[OPEN, *(outcome.value for outcome in RunOutcome)],
             known=self._site.history.known(),
+            missed=[] if request.query_params else self._site.history.missed_starts(limit=MISSED_SHOWN),
             now=datetime.now(UTC),
         )
 

@@ -250,3 +250,18 @@ def test_somebody_asked_to_stop_a_run_is_written_down_with_name_and_reason(
     assert "Asked to stop: the site burns" in client.get("/history/runs/r1").text
     site.history.close_run("r1", RunOutcome.STOPPED, "")
     assert client.post("/history/runs/r1/stop", data={"csrf": csrf, "reason": "again"}).status_code == 409
+
+
+def test_a_missed_start_is_shown_with_its_reason_and_the_next_one(site: Site, people: Tokens, visit: Visit) -> None:
+    body = {
+        "runbook": "maintenance",
+        "plan": "/plans/night.yaml",
+        "planned": "2026-11-20T21:00:00+00:00",
+        "next": "Friday 22:00 Europe/Berlin",
+    }
+    site.history.record("missed-1", "run.missed", reason=f"no worker took it {NASTY}", body=body)
+    text = visit("ann").get("/history").text
+    assert "2026-11-20 21:00:00" in text
+    assert "no worker took it &lt;script&gt;" in text
+    assert "Friday 22:00 Europe/Berlin" in text
+    assert "Starts that were missed" not in visit("ann").get("/history?q=x").text
