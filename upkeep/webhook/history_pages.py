@@ -12,6 +12,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
+from upkeep.audit.approvals import waits_for
 from upkeep.audit.browsing import OPEN, HostSearch, RunLine, RunSearch
 from upkeep.audit.evidence import write_pack
 from upkeep.domain.change import HostOutcome, RunOutcome
@@ -187,11 +188,13 @@ class HistoryPages:
     def _live(self, request: Request, line: RunLine, story: Frozen) -> dict[str, Any]:
         asked = request.query_params
         wanted = HostSearch(name=asked.get("name", ""), outcome=asked.get("hosts", ""), stage=asked.get("stage", ""))
-        number = _number(asked.get("page"))
+        number, now = _number(asked.get("page")), datetime.now(UTC)
+        standing = None if line.outcome else waits_for(self._site.history, line.id)
         rows, total = self._site.history.matrix(line.id, wanted, offset=(number - 1) * HOSTS_A_PAGE, limit=HOSTS_A_PAGE)
         return {
             "run": line,
-            "now": datetime.now(UTC),
+            "now": now,
+            "waits": f"{standing.subject}: {standing.told(now)}" if standing else "",
             "progress": progress(self._site.history, line.id, story),
             "rows": rows,
             "total": total,
