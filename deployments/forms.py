@@ -32,7 +32,7 @@ _HELP: dict[str, dict[str, Any]] = {
     },
     "ticket": {
         "title": "Change ticket",
-        "description": "Number of the change, e.g. CHG0031337. Where a ticket system is configured, the ticket must be approved and within its times.",
+        "description": "Number of the change, e.g. CHG0031337. With a ticket system, it must be approved and within its times.",
         "maxLength": 64,
     },
     "reason": {"title": "Reason", "description": "Why this is done; kept in the history.", "maxLength": 400},
@@ -46,7 +46,7 @@ _HELP: dict[str, dict[str, Any]] = {
         "title": "Override window and freezes",
         "description": "Needs a reason, and another person's approval before anything starts.",
     },
-    "requested_by": {"title": "Requested by", "description": "Your login name, for the history. Needed where the plan has stages that somebody else approves.", "maxLength": 64},
+    "requested_by": {"title": "Requested by", "description": "Your login name. Needed where others approve stages.", "maxLength": 64},
 }  # fmt: skip
 _UNDO_ABOVE = "Name the run to undo; the rest may stay as it is."
 _UNDO_HELP = {"title": "Run to undo", "description": "The id of the run, or last: its committed hosts go back."}
