@@ -218,7 +218,7 @@ def test_a_thousand_hosts_cost_a_page_the_same_few_queries_as_ten(site: Site, pe
         assert asked["large"] == asked["small"] <= 12, (path, statements)
     with counted(site) as statements:
         client.get("/history")
-    assert len(statements) <= 6
+    assert len(statements) <= 8, "two of them for starts that were missed, however many there are"
 
 
 def test_a_thousand_hosts_stay_readable_the_failed_ones_first_a_hundred_at_a_time_and_filtered(
