@@ -15,6 +15,8 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from upkeep.audit.approvals import waits_for
 from upkeep.audit.browsing import OPEN, HostSearch, RunLine, RunSearch
 from upkeep.audit.evidence import write_pack
+from upkeep.domain.approval import Standing
+from upkeep.domain.approval_rule import OVERRIDE
 from upkeep.domain.change import HostOutcome, RunOutcome
 from upkeep.domain.comparison import before_after
 from upkeep.domain.finding import Verdict
@@ -194,7 +196,7 @@ class HistoryPages:
         return {
             "run": line,
             "now": now,
-            "waits": f"{standing.subject}: {standing.told(now)}" if standing else "",
+            "waits": _awaited(standing, now) if standing else "",
             "progress": progress(self._site.history, line.id, story),
             "rows": rows,
             "total": total,
@@ -202,6 +204,11 @@ class HistoryPages:
             "outcomes": ["open", *(outcome.value for outcome in HostOutcome)],
             "here": f"/history/runs/{line.id}",
         }
+
+
+def _awaited(standing: Standing, now: datetime) -> str:
+    what = f"the {OVERRIDE}" if standing.subject == OVERRIDE else f"stage {standing.subject}"
+    return f"{what}: {standing.told(now)}"
 
 
 def _pages(number: int, total: int, size: int) -> dict[str, int]:
