@@ -15,16 +15,16 @@ from upkeep.settings import Settings
 FILES = frozenset({".yaml", ".yml", ".json"})
 MOST_CHOICES = 200
 MOST_BYTES = 1 << 20
-_ABOVE = "Choose a plan and an inventory; the rest may stay as it is."
+_ABOVE = "Choose a plan and an inventory; the rest may stay as it is. A wrong entry is refused before anything starts."
 _CHANGE = (
-    *("plan", "inventory", "hosts", "ticket", "reason", "dry_run", "settings"),
-    *("override_window", "of_run", "requested_by"),
+    *("plan", "inventory", "hosts", "reason", "requested_by", "ticket", "dry_run"),
+    *("override_window", "of_run", "settings"),
 )
 _UNDO = ("of_run", "hosts", "ticket", "reason", "requested_by")
 _FIELDS = {"rollback": _UNDO}
 
 _HELP: dict[str, dict[str, Any]] = {
-    "plan": {"title": "Plan", "description": "What is to change, on which hosts, in which stages."},
+    "plan": {"title": "Plan", "description": "What is to change, on which hosts, in which stages. The key ↓ opens the list as well."},
     "inventory": {"title": "Inventory", "description": "The hosts, their labels and how to reach them."},
     "hosts": {
         "title": "Only these hosts",
@@ -32,7 +32,7 @@ _HELP: dict[str, dict[str, Any]] = {
     },
     "ticket": {
         "title": "Change ticket",
-        "description": "Number of the approved change, e.g. CHG0031337; kept in the history.",
+        "description": "Number of the change, e.g. CHG0031337. With a ticket system, it must be approved and within its times.",
         "maxLength": 64,
     },
     "reason": {"title": "Reason", "description": "Why this is done; kept in the history.", "maxLength": 400},
@@ -46,7 +46,7 @@ _HELP: dict[str, dict[str, Any]] = {
         "title": "Override window and freezes",
         "description": "Needs a reason, and another person's approval before anything starts.",
     },
-    "requested_by": {"title": "Requested by", "description": "Your name, for the history.", "maxLength": 64},
+    "requested_by": {"title": "Requested by", "description": "Your login name. Needed where others approve stages.", "maxLength": 64},
 }  # fmt: skip
 _UNDO_ABOVE = "Name the run to undo; the rest may stay as it is."
 _UNDO_HELP = {"title": "Run to undo", "description": "The id of the run, or last: its committed hosts go back."}

@@ -18,7 +18,7 @@ from upkeep.audit.approval_links import ApprovalLinks, Invitation
 from upkeep.audit.approvals import waits_for
 from upkeep.audit.notices import recent, sent_since
 from upkeep.audit.outbox import Letter
-from upkeep.domain.notification import Notice, notice_of
+from upkeep.domain.notification import WITHOUT_RUN, Notice, notice_of
 from upkeep.domain.record import Event
 from upkeep.errors import UpkeepError
 from upkeep.services.notifications import address_of, send
@@ -51,15 +51,15 @@ class Teller:
         now = now or datetime.now(UTC)
         events, last = recent(self._site.history, after=self._seen, since=now - OLDEST)
         for event in events:
-            for target in self._of(event.run):
+            for target in self._of(event):
                 _put(self._site, event, target, now)
         self._seen = last
         return _send_due(self._site, now)
 
-    def _of(self, run: str) -> list[Target]:
-        if run not in self._targets:
-            self._targets[run] = targets_of(self._site, run)
-        return self._targets[run]
+    def _of(self, event: Event) -> list[Target]:
+        if event.run not in self._targets:
+            self._targets[event.run] = targets_of(self._site, event.run, event.body.get("plan", ""))
+        return self._targets[event.run]
 
 
 @functools.cache
@@ -111,11 +111,15 @@ def _put(site: Site, event: Event, target: Target, now: datetime) -> None:
 
 
 def _text(site: Site, event: Event, notice: Notice) -> str:
-    lines = [event.reason or notice.title, f"run {event.run}, {event.at:%Y-%m-%d %H:%M:%S} UTC, by {event.actor.name}"]
+    unrun = event.action in WITHOUT_RUN
+    about = "" if unrun else f"run {event.run}, "
+    lines = [event.reason or notice.title, f"{about}{event.at:%Y-%m-%d %H:%M:%S} UTC, by {event.actor.name}"]
+    if event.body.get("next"):
+        lines.append(f"the next start: {event.body['next']}")
     if notice.kind == "waiting for approval":
         lines.append(f"approve: upkeep approve {event.run}; reject: upkeep reject {event.run}")
-    if site.settings.url and event.action != "run.missed":
-        lines.append(f"{site.settings.url}/history/runs/{event.run}")
+    if site.settings.url:
+        lines.append(f"{site.settings.url}/history" + ("" if unrun else f"/runs/{event.run}"))
     return "\n".join(lines)
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from upkeep.documents import load_plan
 from upkeep.domain.document import Name
 from upkeep.domain.notify_target import NotifyTarget
+from upkeep.domain.plan import Plan
 from upkeep.errors import BadInput
 from upkeep.wiring import Site
 
@@ -31,20 +33,35 @@ class Target:
         return f"{self.name} ({self.target.url})"
 
 
-def targets_of(site: Site, run_id: str) -> list[Target]:
+def targets_of(site: Site, run_id: str, plan_file: str = "") -> list[Target]:
     """Everybody to tell about a run; a plan's target takes the place of the site's of the same name.
+
+    Where there is no run of this id, e.g. because its start was missed, the plan is read from its file as it is now.
 
     Raises:
         BadInput: the site's file cannot be read.
     """
     home = site.settings.home
     detail = site.history.find_run(run_id) if run_id else None
-    subject = f"{detail.runbook} {detail.record.plan.name}" if detail else f"run {run_id}"
-    found = {name: Target(name, target, home, subject) for name, target in site_targets(home / "notify.yaml").items()}
+    plan: Plan | None
     if detail is not None:
-        folder = Path(detail.record.plan_dir)
-        found |= {name: Target(name, target, folder, subject) for name, target in detail.record.plan.notify.items()}
+        plan, folder = detail.record.plan, Path(detail.record.plan_dir)
+        subject = f"{detail.runbook} {plan.name}"
+    else:
+        plan, folder = _plan_of(plan_file), Path(plan_file).absolute().parent
+        subject = f"plan {plan.name}" if plan else f"run {run_id}"
+    found = {name: Target(name, target, home, subject) for name, target in site_targets(home / "notify.yaml").items()}
+    if plan is not None:
+        found |= {name: Target(name, target, folder, subject) for name, target in plan.notify.items()}
     return list(found.values())
+
+
+def _plan_of(file: str) -> Plan | None:
+    """The plan in this file; None where it cannot be read, which the opener of windows says by itself."""
+    try:
+        return load_plan(Path(file)) if file else None
+    except BadInput:
+        return None
 
 
 def site_targets(path: Path) -> dict[str, NotifyTarget]:

@@ -122,7 +122,11 @@ class Queries:
                 select(EventRow.run).where(col(EventRow.run).startswith(MISSED)).distinct()
             )  # the index alone is read
             newest = sorted(session.exec(named), reverse=True)[:limit]
-        return [MissedStart.of(self.events(name)[0]) for name in newest]
+            rows = session.exec(
+                select(EventRow).where(col(EventRow.run).in_(newest)).order_by(col(EventRow.seq).desc())
+            ).all()
+        first = {row.run: row.body for row in rows}
+        return [MissedStart.of(Event.model_validate_json(first[name])) for name in newest]
 
     def steps(self, run_id: str, host: str = "") -> list[StepDetail]:
         """Every try of every step, in the order they began."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from upkeep.domain.approval_rule import OVERRIDE
 from upkeep.domain.record import Event
@@ -40,6 +41,21 @@ def _stopped(event: Event, subject: str) -> Notice | None:
 
 def _missed(event: Event, subject: str) -> Notice:
     return _notice(event, "missed window", f"{subject} missed its start")
+
+
+def _found(event: Event, _subject: str) -> Notice:
+    product, version = event.body.get("product", "agent"), event.body.get("version", "")
+    return _notice(event, "new release", f"{product} {version} is out, and a plan for it waits to be read")
+
+
+def _not_trusted(event: Event, _subject: str) -> Notice:
+    title = f"a release {event.body.get('version', '')} was offered and refused"
+    return _notice(event, "release refused", title, once=str(event.seq))
+
+
+def _unreadable(event: Event, _subject: str) -> Notice:
+    title = f"{PurePath(event.body.get('plan', 'a plan')).name} cannot be read and does not start by itself"
+    return _notice(event, "plan unreadable", title, once=str(event.seq))
 
 
 def _closed(event: Event, subject: str) -> Notice | None:
@@ -81,6 +97,11 @@ _TOLD: dict[str, Callable[[Event, str], Notice | None]] = {
     "run.missed": _missed,
     "run.closed": _closed,
     "inspection.concluded": _inspected,
+    "release.found": _found,
+    "release.refused": _not_trusted,
+    "schedule.unreadable": _unreadable,
 }
 ACTIONS = tuple(_TOLD)
 """Events of the history that people may be told about."""
+WITHOUT_RUN = frozenset({"run.missed", "release.found", "release.refused", "schedule.unreadable"})
+"""Of these: what is about no run; `event.run` is only a name to find them by."""

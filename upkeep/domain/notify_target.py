@@ -17,6 +17,9 @@ Kind = Literal[
     "missed window",
     "finished",
     "health changed",
+    "new release",
+    "release refused",
+    "plan unreadable",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
 

@@ -104,6 +104,14 @@ class Access:
         """Take the session out of the browser."""
         response.delete_cookie(COOKIE, httponly=True, samesite="strict")
 
+    def address_of(self, request: Request) -> str:
+        """Where a request comes from: what a trusted proxy was asked by, else the other end itself."""
+        peer = _peer(request)
+        forwarded = (
+            request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip() if self._is_proxy(peer) else ""
+        )
+        return forwarded or peer
+
     def link_works_for(self, request: Request) -> bool:
         """The sign-in link is for somebody on this machine, and only while the controller knows no people."""
         return _is_loopback(_peer(request)) and not self._from_proxy(request) and not self.everybody()

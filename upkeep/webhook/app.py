@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 import upkeep.webhook
 from upkeep import __version__
 from upkeep.errors import AuditError
+from upkeep.webhook.guessing import Guessing
 from upkeep.webhook.rendering import page
 from upkeep.webhook.security_headers import SecurityHeaders
 from upkeep.wiring import Site
@@ -29,6 +30,7 @@ def create_app(site: Site) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     app.include_router(_health(site))
     app.state.navigation = []
+    app.state.guessing = Guessing()
     for name in sorted(module.name for module in pkgutil.iter_modules(upkeep.webhook.__path__)):
         if name != "__main__":
             _take_up(app, importlib.import_module(f"{upkeep.webhook.__name__}.{name}"), site)
@@ -67,10 +69,13 @@ def _history_unreadable(request: Request, error: Exception) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    if error.headers or not _is_read_by_a_person(request):
+    headers = error.headers or {}
+    if "Location" in headers or not _is_read_by_a_person(request):
         return await http_exception_handler(request, error)
     title = HTTPStatus(error.status_code).phrase
-    return page(request, "problem.html.j2", status=error.status_code, title=title, detail=error.detail)
+    answer = page(request, "problem.html.j2", status=error.status_code, title=title, detail=error.detail)
+    answer.headers.update(headers)
+    return answer
 
 
 def _is_read_by_a_person(request: Request) -> bool:

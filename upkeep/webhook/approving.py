@@ -17,6 +17,7 @@ from upkeep.audit.reading import RunDetail
 from upkeep.domain.approval import Standing
 from upkeep.errors import BadInput, Refused
 from upkeep.webhook.access import Access, Visitor, refuse_other_sites
+from upkeep.webhook.guessing import guessing_of
 from upkeep.webhook.rendering import page
 from upkeep.wiring import Site
 
@@ -72,7 +73,7 @@ class ApprovalPages:
 
     def linked(self, request: Request, code: str = "") -> Response:
         """What a link is for, and the form that decides it."""
-        invitation = self._invitation(code)
+        invitation = self._invitation(request, code)
         detail = self._site.history.find_run(invitation.run)
         standing = waits_for(self._site.history, invitation.run)
         if detail is None or standing is None or standing.subject != invitation.subject:
@@ -89,7 +90,7 @@ class ApprovalPages:
     ) -> Response:
         """Approve or reject as the person the link was made for."""
         refuse_other_sites(request)
-        invitation = self._invitation(code)
+        invitation = self._invitation(request, code)
         person = self._site.people.by_name(invitation.person)
         word = Word(person, "link", comment.strip(), invitation.subject)
         return self._decided(request, invitation.run, decision, word, None)
@@ -105,10 +106,13 @@ class ApprovalPages:
             raise HTTPException(403, str(error)) from error
         return page(request, _DONE, visitor, said=said, run=run_id)
 
-    def _invitation(self, code: str) -> Invitation:
+    def _invitation(self, request: Request, code: str) -> Invitation:
+        guessing, address = guessing_of(request), self._access.address_of(request)
+        guessing.refuse(address)
         try:
             return self._links.read(code)
         except Refused as error:
+            guessing.wrong(address)
             raise HTTPException(403, str(error)) from error
 
     def _objection(self, visitor: Visitor, standing: Standing, now: datetime) -> str:

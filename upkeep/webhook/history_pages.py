@@ -12,8 +12,11 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
+from upkeep.audit.approvals import waits_for
 from upkeep.audit.browsing import OPEN, HostSearch, RunLine, RunSearch
 from upkeep.audit.evidence import write_pack
+from upkeep.domain.approval import Standing
+from upkeep.domain.approval_rule import OVERRIDE
 from upkeep.domain.change import HostOutcome, RunOutcome
 from upkeep.domain.comparison import before_after
 from upkeep.domain.finding import Verdict
@@ -26,6 +29,7 @@ from upkeep.wiring import Site
 
 RUNS_A_PAGE = 25
 HOSTS_A_PAGE = 100
+MISSED_SHOWN = 20
 OPERATOR = "operator"
 
 
@@ -75,6 +79,7 @@ class HistoryPages:
             pages=_pages(number, total, RUNS_A_PAGE),
             outcomes=[OPEN, *(outcome.value for outcome in RunOutcome)],
             known=self._site.history.known(),
+            missed=[] if request.query_params else self._site.history.missed_starts(limit=MISSED_SHOWN),
             now=datetime.now(UTC),
         )
 
@@ -185,11 +190,13 @@ class HistoryPages:
     def _live(self, request: Request, line: RunLine, story: Frozen) -> dict[str, Any]:
         asked = request.query_params
         wanted = HostSearch(name=asked.get("name", ""), outcome=asked.get("hosts", ""), stage=asked.get("stage", ""))
-        number = _number(asked.get("page"))
+        number, now = _number(asked.get("page")), datetime.now(UTC)
+        standing = None if line.outcome else waits_for(self._site.history, line.id)
         rows, total = self._site.history.matrix(line.id, wanted, offset=(number - 1) * HOSTS_A_PAGE, limit=HOSTS_A_PAGE)
         return {
             "run": line,
-            "now": datetime.now(UTC),
+            "now": now,
+            "waits": _awaited(standing, now) if standing else "",
             "progress": progress(self._site.history, line.id, story),
             "rows": rows,
             "total": total,
@@ -197,6 +204,11 @@ class HistoryPages:
             "outcomes": ["open", *(outcome.value for outcome in HostOutcome)],
             "here": f"/history/runs/{line.id}",
         }
+
+
+def _awaited(standing: Standing, now: datetime) -> str:
+    what = f"the {OVERRIDE}" if standing.subject == OVERRIDE else f"stage {standing.subject}"
+    return f"{what}: {standing.told(now)}"
 
 
 def _pages(number: int, total: int, size: int) -> dict[str, int]:

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from upkeep.domain.person import Person
 from upkeep.webhook.access import Access, owner, refuse_other_sites
+from upkeep.webhook.guessing import guessing_of
 from upkeep.webhook.rendering import page
 from upkeep.webhook.sign_in_link import SignInLink
 from upkeep.wiring import Site
@@ -55,11 +56,15 @@ class SignIn:
     ) -> Response:
         """Sign in whoever has this token."""
         refuse_other_sites(request)
+        guessing, address = guessing_of(request), self._access.address_of(request)
+        guessing.refuse(address)
         person = self._access.people.by_token(token.strip())
         if person is None:
+            guessing.wrong(address)
             return self._form(
                 request, next, "Nobody has this token. It may have been replaced: ask an admin for a new one.", 403
             )
+        guessing.right(address)
         return self._welcome(request, person, next)
 
     def ask_link(self, request: Request, key: str = "") -> Response:
@@ -73,11 +78,20 @@ class SignIn:
             problem = (
                 "This link works only on the machine itself and only while nobody has a token. Sign in with your token."
             )
-        elif not self._link.use(key):
+        elif not self._used(request, key):
             problem = "This link was used already, or is an old one. Start upkeep up again to get a new one."
         else:
             return self._welcome(request, None, FIRST_PAGE)
         return page(request, "sign_in_link.html.j2", status=403, key="", name=owner(), problem=problem)
+
+    def _used(self, request: Request, key: str) -> bool:
+        guessing, address = guessing_of(request), self._access.address_of(request)
+        guessing.refuse(address)
+        if used := self._link.use(key):
+            guessing.right(address)
+        else:
+            guessing.wrong(address)
+        return used
 
     def out(self, request: Request, csrf: Annotated[str, Form()] = "") -> Response:
         """Sign out."""

@@ -231,6 +231,44 @@ def test_targets_of_the_site_are_told_about_every_run_and_only_what_they_want(si
     assert hook.titles() == ["run 20261120-210000-missed missed its start", "maintenance night: succeeded"]
 
 
+def test_a_missed_start_is_told_to_the_plans_own_targets_with_the_next_start(site, hook, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("OPS_HOOK", hook.address)
+    plan = tmp_path / "night.yaml"
+    plan.write_text("{name: night, profile: x.yaml, release: r.json, notify: {ops: 'env:OPS_HOOK'}}\n")
+    body = {"plan": str(plan), "runbook": "maintenance", "next": "Friday 22:00"}
+    site.history.record("missed-1", "run.missed", reason="no worker took it", body=body)
+    assert Teller(site).tell() == 1
+    assert hook.titles() == ["plan night missed its start"]
+    text = hook.got[0]["message"]
+    assert "no worker took it" in text
+    assert "the next start: Friday 22:00" in text
+    assert "https://upkeep.example/history" in text
+
+
+def test_a_new_release_a_refused_one_and_a_plan_that_cannot_be_read_are_announced_once_each(
+    site, hook, monkeypatch
+) -> None:
+    monkeypatch.setenv("ALL", hook.address)
+    (site.settings.home / "notify.yaml").write_text("everybody: env:ALL\n")
+    found = {"product": "ms-720", "version": "1.6.0", "plan": "/plans/agent-1.6.0.yaml"}
+    site.history.record("release-1", "release.found", reason="release ms-720 1.6.0 is out", body=found)
+    site.history.record("refused-1", "release.refused", reason="signed by nobody", body={"version": "1.7.0"})
+    for problem in ("finer than daily", "unknown zone"):
+        body = {"plan": "/plans/night.yaml"}
+        site.history.record("plan-ab12cd", "schedule.unreadable", reason=problem, body=body)
+    assert (Teller(site).tell(), Teller(site).tell()) == (4, 0)
+    assert hook.titles() == [
+        "ms-720 1.6.0 is out, and a plan for it waits to be read",
+        "a release 1.7.0 was offered and refused",
+        "night.yaml cannot be read and does not start by itself",
+        "night.yaml cannot be read and does not start by itself",
+    ]
+    assert [
+        problem in message["message"]
+        for problem, message in zip(("out", "nobody", "daily", "zone"), hook.got, strict=True)
+    ] == [True] * 4
+
+
 def test_old_events_are_no_news(site, hook, monkeypatch) -> None:
     monkeypatch.setenv("OPS_HOOK", hook.address)
     open_run(site, ops="env:OPS_HOOK")

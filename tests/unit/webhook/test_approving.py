@@ -72,6 +72,7 @@ def code_of(site, made: Invitation) -> str:
 
 def test_an_approver_who_is_signed_in_sees_what_it_is_about_and_approves_it(site, browser) -> None:
     bob = browser("bob")
+    assert "This run waits for the approval of stage 25 %" in bob.get("/history/runs/r1").text
     text = bob.get("/approvals").text
     assert "maintenance r1" in text
     assert ("0" * 64 in text, NASTY in text, "&lt;script&gt;" in text) == (True, False, True)
