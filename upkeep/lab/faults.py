@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from upkeep.errors import BadInput
+from upkeep.lab import connection_faults
+from upkeep.lab.connection_faults import CONNECTION_FAULTS
 from upkeep.lab.host_files import CONFIG_MODE, write_config, write_program
 from upkeep.lab.layout import UNIT, HostPaths
 from upkeep.lab.releases import VARIANTS
@@ -33,7 +35,7 @@ FILE_FAULTS = {
     "config-edited": "the agent's configuration was changed by hand",
 }
 AGENT_FAULTS = {name: f"the new version {what}" for name, what in VARIANTS.items()}
-FAULTS = {**AGENT_FAULTS, **NETWORK_FAULTS, **FILE_FAULTS}
+FAULTS = {**AGENT_FAULTS, **NETWORK_FAULTS, **FILE_FAULTS, **CONNECTION_FAULTS}
 
 _DF = r"""real=$(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; command -v df)
 "$real" "$@" | awk '
@@ -145,6 +147,7 @@ _INJECT: dict[str, Callable[[HostPaths], None]] = {
     "unit-edited": _edit_unit,
     "permission-drift": lambda files: files.config.chmod(0o666),
     "config-edited": _edit_config,
+    **connection_faults.INJECT,
 }
 _UNDO: dict[str, Callable[[HostPaths], None]] = {
     "disk-full": lambda files: (files.bin / "df").unlink(missing_ok=True),
@@ -154,4 +157,5 @@ _UNDO: dict[str, Callable[[HostPaths], None]] = {
     "unit-edited": lambda files: _put_back(files.units / UNIT, files),
     "permission-drift": lambda files: files.config.chmod(CONFIG_MODE),
     "config-edited": lambda files: _put_back(files.config, files),
+    **connection_faults.UNDO,
 }

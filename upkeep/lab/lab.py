@@ -13,6 +13,7 @@ from pathlib import Path
 
 from upkeep.domain.version import Version
 from upkeep.errors import BadInput, ServiceError
+from upkeep.lab.connection_faults import RESTARTS, STOPS
 from upkeep.lab.control_socket import ask
 from upkeep.lab.faults import AGENT_FAULTS, FAULTS, NETWORK_FAULTS, faults_of, inject, undo_all
 from upkeep.lab.groundwork import lay_out
@@ -151,8 +152,10 @@ class Lab:
             self._reopen(host)
         elif fault == "masked":
             self.systemctl(host, "daemon-reload")
-        elif fault in AGENT_FAULTS and self._runs_target(host):
+        elif fault in RESTARTS or (fault in AGENT_FAULTS and self._runs_target(host)):
             self.systemctl(host, "restart", UNIT)
+        elif fault in STOPS:
+            self.systemctl(host, "stop", UNIT)
 
     def heal(self, host: str) -> None:
         """Undo every fault of a host and start its agent again where it is down.
@@ -167,7 +170,7 @@ class Lab:
         self.systemctl(host, "daemon-reload")
         if faults & set(NETWORK_FAULTS):
             self._reopen(host)
-        misbehaved = bool(faults & set(AGENT_FAULTS)) and self._runs_target(host)
+        misbehaved = bool(faults & RESTARTS) or (bool(faults & set(AGENT_FAULTS)) and self._runs_target(host))
         if misbehaved or self.systemctl(host, "is-active", UNIT).exit_code:
             self.systemctl(host, "reset-failed", UNIT)
             self.systemctl(host, "restart", UNIT)

@@ -51,12 +51,14 @@ else
     elif ! ping -n -c 1 -W 1 -s 16 "$address" >/dev/null 2>&1; then
         say centre.mtu '?' '' 'the control centre answers no ping'
     else
-        read -r mtu <"$R/sys/class/net/$device/mtu"
+        mtu=1500
+        [ ! -r "$R/sys/class/net/$device/mtu" ] || read -r mtu <"$R/sys/class/net/$device/mtu"
         if said=$(ping -n -c 1 -W 1 -M 'do' -s $((mtu - 28)) "$address" 2>&1); then
             say centre.mtu whole '' "packets of $mtu bytes arrive"
         else
             for size in 1400 1300 1200 1000 576; do
-                [ "$size" -ge "$mtu" ] || ping -n -c 1 -W 1 -M 'do' -s $((size - 28)) "$address" >/dev/null 2>&1 && break
+                [ "$size" -lt "$mtu" ] || continue
+                ! ping -n -c 1 -W 1 -M 'do' -s $((size - 28)) "$address" >/dev/null 2>&1 || break
             done
             case $said in
             *"mtu"* | *"too long"*) say centre.mtu told '' "the way takes less than $mtu bytes and says so" ;;

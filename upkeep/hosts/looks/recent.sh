@@ -3,7 +3,7 @@ lines=$(journalctl -u "$UNIT" --since "@$(($(date +%s) - 900))" -o cat --no-page
 function seen(key) { count[key]++; last[key] = $0 }
 /^-- / || /^$/ { next }
 { low = tolower($0) }
-low !~ /error|warn|fatal|panic|fail|refus|reset|time|expire|unauth|denied|missed|lost|no such|not known|unreach|too many|cannot|answered [45]/ { next }
+low !~ /error|warn|fatal|panic|fail|refus|reset|time|expire|unauth|denied|missed|lost|no such|not known|unreach|too many|cannot|not a key|invalid|unknown|missing|answered [45]/ { next }
 low ~ /no such host|name or service not known|temporary failure in name|could not resolve|server misbehaving/ { seen("name") }
 low ~ /network is unreachable|no route to host/ { seen("route") }
 low ~ /connection refused/ { seen("refused") }

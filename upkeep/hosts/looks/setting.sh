@@ -23,7 +23,7 @@ else
 fi
 said="$winner wins; file: ${from_file:--}, environment: ${from_environment:--}${unit_says:+ (set by $unit_says)}, default: ${4:--}"
 if [ -n "$5" ] && [ "$winner" != "$5" ]; then
-    printf 'conflict\t\t%s, but %s should\n' "$said" "$5"
+    printf '?\t\t%s, but %s should\n' "$said" "$5"
 elif [ -n "$from_file" ] && [ -n "$from_environment" ] && [ "$from_file" != "$from_environment" ]; then
     printf '%s\tconflict\t%s\n' "$value" "$said"
 else
