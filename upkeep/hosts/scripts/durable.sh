@@ -33,11 +33,11 @@ OPENSSL=$found
 # The SHA-256 of a file, nothing when it cannot be read.
 hash_of() {
 	{
+		sum_of=''
 		[ ! -x "$OPENSSL" ] || sum_of=$("$OPENSSL" dgst -sha256 -r <"$1")
-		case ${sum_of:-} in [0-9a-f]*' *'*) sum_of=${sum_of%% *} ;; *) sum_of='' ;; esac
+		case $sum_of in [0-9a-f]*' *'*) sum_of=${sum_of%% *} ;; *) sum_of='' ;; esac
 		[ "${#sum_of}" -eq 64 ] || { sum_of=$(sha256sum <"$1") && sum_of=${sum_of%% *}; } || return 0
 		printf '%s\n' "$sum_of"
-		sum_of=''
 	} 2>/dev/null || true
 }
 
