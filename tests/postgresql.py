@@ -39,6 +39,12 @@ class Cluster:
         self._do(f"CREATE DATABASE {name}")
         return f"postgresql://upkeep@/{name}?host={self.sockets}"
 
+    def copy(self, address: str) -> str:
+        """The address of a new database that holds what the other holds now; nobody may be connected to that."""
+        name = f"upkeep_{uuid.uuid4().hex[:12]}"
+        self._do(f"CREATE DATABASE {name} TEMPLATE {address.partition('?')[0].rpartition('/')[2]}")
+        return f"postgresql://upkeep@/{name}?host={self.sockets}"
+
     def drop(self, address: str) -> None:
         """Remove a database, whoever is connected to it: hundreds of tests would fill the disk."""
         self._do(f"DROP DATABASE {address.partition('?')[0].rpartition('/')[2]} WITH (FORCE)")

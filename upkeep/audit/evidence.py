@@ -63,11 +63,13 @@ def write_pack(history: History, checkpoints: Checkpoints, run_id: str, out: Pat
 
 
 def _sealing(history: History, checkpoints: Checkpoints, story: Story) -> Sequence[Checkpoint]:
-    """The checkpoints whose stretches hold the run's events."""
+    """The checkpoints whose stretches hold the run's events; of a run without an end up to the newest, so that none was cut off."""
     made = history.checkpoints()
     if not made or made[-1].upto_seq < story.last.seq:
         checkpoints.make()
         made = history.checkpoints()
+    if story.closed is None:
+        return [one for one in made if one.upto_seq >= story.opened.seq]
     last = next(number for number, one in enumerate(made) if one.upto_seq >= story.last.seq)
     return [one for one in made[: last + 1] if one.upto_seq >= story.opened.seq]
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.unit.audit.raw_database import RawDatabase
+from tests.unit.audit.test_evidence import verifier
 from upkeep.audit.chain import GENESIS, canonical, chained
 from upkeep.audit.checkpoint import Checkpoint
 from upkeep.audit.checkpoints import Checkpoints
 from upkeep.audit.copies import Copies
+from upkeep.audit.evidence import write_pack
 from upkeep.audit.history import History
 from upkeep.audit.signing import KeyFolder, PublicKey
 from upkeep.audit.verifying import HistoryState, verify_history
+from upkeep.domain.change import RunOutcome
 from upkeep.domain.record import Actor
 
 
@@ -122,6 +125,36 @@ def test_every_way_to_tamper_is_found_and_the_event_named(
     assert said in state.reason
 
 
+@pytest.mark.parametrize("way", TAMPERINGS)
+def test_a_pack_made_from_a_history_that_was_tampered_with_is_found_by_the_verifier_alone_and_the_event_named(  # noqa: PLR0917 - fixtures
+    history: History, checkpoints: Checkpoints, sealed: RawDatabase, outside: Path, tmp_path: Path, way: str
+) -> None:
+    """It has the public key and the copies of checkpoints; neither database nor Upkeep."""
+    tamper, _, said = TAMPERINGS[way]
+    tamper(sealed)
+    sealed.commit()
+    write_pack(history, checkpoints, "r1", tmp_path / "r1.zip")
+    (key,) = checkpoints.keys.path.glob("*.pem")
+    code, text = verifier(tmp_path / "r1.zip", "--key", str(key), "--checkpoints", str(outside))
+    assert code == 1
+    assert said.replace("not the one that", "not one that") in text
+
+
+def test_a_pack_is_found_good_with_the_copies_of_all_checkpoints_also_those_made_after_it(
+    history: History, checkpoints: Checkpoints, outside: Path, tmp_path: Path
+) -> None:
+    notes(history, "n2")
+    checkpoints.make()
+    write_pack(history, checkpoints, "r1", tmp_path / "open.zip")
+    history.close_run("r1", RunOutcome.SUCCEEDED, "")
+    write_pack(history, checkpoints, "r1", tmp_path / "over.zip")
+    notes(history, "of another time")
+    checkpoints.make()
+    for pack in ("open.zip", "over.zip"):
+        code, text = verifier(tmp_path / pack, "--checkpoints", str(outside))
+        assert (code, "good: run r1" in text) == (0, True), text
+
+
 def test_the_whole_history_and_its_checkpoints_made_anew_with_the_stolen_key_contradict_the_copies(
     history: History, checkpoints: Checkpoints, sealed: RawDatabase, tmp_path: Path
 ) -> None:
@@ -137,31 +170,57 @@ def test_the_whole_history_and_its_checkpoints_made_anew_with_the_stolen_key_con
     assert "checkpoint 1 is not the one that was copied" in " ".join(problem.reason for problem in state.problems)
 
 
-def test_an_old_copy_that_was_put_back_is_found_by_the_copies_of_later_checkpoints(
-    history: History, checkpoints: Checkpoints, database: Path, tmp_path: Path, outside: Path
+@pytest.fixture
+def put_back(request: pytest.FixtureRequest, address: str, tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """Makes a copy of the database as it is now, and says where."""
+    made: list[str] = []
+
+    def copy() -> str:
+        if address.startswith("sqlite"):
+            with (
+                sqlite3.connect(address.removeprefix("sqlite:///")) as now,
+                sqlite3.connect(tmp_path / "old.db") as old,
+            ):
+                now.backup(old)
+            return f"sqlite:///{tmp_path / 'old.db'}"
+        made.append(request.getfixturevalue("postgresql").copy(address))
+        return made[0]
+
+    yield copy
+    for one in made:
+        request.getfixturevalue("postgresql").drop(one)
+
+
+def test_an_old_copy_that_was_put_back_and_written_on_is_found_by_the_copies_of_later_checkpoints(  # noqa: PLR0917 - fixtures
+    history: History, checkpoints: Checkpoints, address: str, put_back: Callable[[], str], tmp_path: Path, outside: Path
 ) -> None:
     notes(history, "n2")
     checkpoints.make()
-    with sqlite3.connect(database) as now, sqlite3.connect(tmp_path / "old.db") as old:
-        now.backup(old)
-    notes(history, "n3", "n4")
-    checkpoints.make()
     history.close()
-    restored = History.open(f"sqlite:///{tmp_path / 'old.db'}")
+    old = put_back()
+    history = History.open(address)
+    before = history.seal(checkpoints.keys, checkpoints.copies)
+    notes(history, "n3", "n4")
+    before.make()
+    history.close()
+    restored = History.open(old)
     state = state_of(restored, checkpoints)
     assert (state.problems[0].seq, state.problems[0].checkpoint) == (3, 2)
     again = restored.seal(checkpoints.keys, checkpoints.copies)
+    write_pack(restored, again, "r1", tmp_path / "old.zip")
+    assert "event 3 is missing: checkpoint 2" in verifier(tmp_path / "old.zip", "--checkpoints", str(outside))[1]
     notes(restored, "another 3")
     again.make()
     notes(restored, "another 4", "another 5")
     again.make()
     assert len(list(outside.iterdir())) == 4
     forked = state_of(restored, checkpoints)
-    assert (forked.problems[0].seq, "an event from 3 to 4 is not the one that checkpoint 2" in forked.reason) == (
-        3,
-        True,
-    )
+    assert forked.problems[0].seq == 3
+    assert "an event from 3 to 4 is not the one that checkpoint 2" in forked.reason
     assert any("the history forked there" in problem.reason for problem in forked.problems)
+    write_pack(restored, again, "r1", tmp_path / "forked.zip")
+    code, text = verifier(tmp_path / "forked.zip", "--checkpoints", str(outside))
+    assert (code, "an event from 3 to 4 is not one that checkpoint 2" in text) == (1, True), text
     restored.close()
 
 

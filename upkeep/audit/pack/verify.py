@@ -1,8 +1,8 @@
-"""Verify an Upkeep evidence pack: python3 verify.py [PACK.zip or its folder] [--key PUBLIC.pem]. Needs openssl 3.
+"""Verify an Upkeep evidence pack: python3 verify.py [PACK.zip or its folder] [--key PUBLIC.pem] [--checkpoints DIR].
 
 Exit code 0: every file is the one listed, the list and the checkpoints are signed, the run's events are the ones that were
-sealed. 1: something is not; the first thing is named. Take this file from Upkeep, not from the pack, when you trust nobody,
-and the public key (--key) from a person.
+sealed. 1: something is not; the first thing is named. Take this file from Upkeep, not from the pack, when you trust nobody, and
+the public key (--key) and the copies of checkpoints (--checkpoints) from where nobody of the site can write. Needs openssl 3.
 """
 
 from __future__ import annotations
@@ -22,32 +22,40 @@ EVENT_DOMAIN = b"upkeep.event.v1\0"
 GENESIS = hashlib.sha256(b"upkeep history v1").hexdigest()
 PEM = "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n"
 ED25519_PREFIX = bytes.fromhex("302a300506032b6570032100")
-Files = Dict[str, bytes]  # by name
-Keys = Dict[str, bytes]  # by id
+Files = Dict[str, bytes]  # by name; keys by id
+canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 class Bad(Exception):
     """Something is not as it was signed."""
 
 
+def need(right: object, said: str) -> None:
+    if not right:
+        raise Bad(said)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pack", nargs="?", type=Path, default=Path(__file__).resolve().parent)
     parser.add_argument("--key", action="append", type=Path, default=[], help="trust only this key and its rotations")
+    parser.add_argument("--checkpoints", type=Path, help="copies of checkpoints that were kept elsewhere")
     asked = parser.parse_args()
     try:
         files = read(asked.pack)
         keys, key_note = trusted_keys(files, asked.key)
         manifest = check_files(files, keys)
         checkpoints = check_checkpoints(files, keys)
-        events = check_events(files, checkpoints)
+        lines = check_events(files, checkpoints)
+        events = [json.loads(line["body"]) for line in lines if "body" in line]
         check_run(files, manifest, events)
+        if asked.checkpoints:
+            check_copies(asked.checkpoints, keys, manifest["made_at"], lines, events)
     except (Bad, OSError, LookupError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         print("NOT GOOD:", error if isinstance(error, Bad) else f"the pack cannot be read: {error!r}")
         return 1
-    print(
-        f"good: run {manifest['run']}, {len(events)} events, sealed by checkpoint {checkpoints[-1]['id']}; {key_note}"
-    )
+    sealed = f"sealed by checkpoint {checkpoints[-1]['id']}; {key_note}"
+    print(f"good: run {manifest['run']}, {len(events)} events, {sealed}")
     return 0
 
 
@@ -56,13 +64,8 @@ def read(pack: Path) -> Files:
         return {path.name: path.read_bytes() for path in pack.glob("*.*") if path.suffix != ".zip"}
     with zipfile.ZipFile(pack) as archive:
         names = archive.namelist()
-        if len(names) != len(set(names)):
-            raise Bad("the pack holds a file twice")
+        need(len(names) == len(set(names)), "the pack holds a file twice")
         return {name: archive.read(name) for name in names}
-
-
-def canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def key_id(raw: bytes) -> str:
@@ -71,8 +74,7 @@ def key_id(raw: bytes) -> str:
 
 def raw_of(pem: bytes) -> bytes:
     der = base64.b64decode("".join(line for line in pem.decode().splitlines() if not line.startswith("-----")))
-    if not der.startswith(ED25519_PREFIX) or len(der) != len(ED25519_PREFIX) + 32:
-        raise Bad("a public key is not Ed25519")
+    need(der.startswith(ED25519_PREFIX) and len(der) == len(ED25519_PREFIX) + 32, "a public key is not Ed25519")
     return der[len(ED25519_PREFIX) :]
 
 
@@ -85,7 +87,7 @@ def signed(raw: bytes, text: str, signature: str) -> bool:
         return subprocess.run(command.split(), cwd=name, capture_output=True, check=False).returncode == 0
 
 
-def trusted_keys(files: Files, given: list[Path]) -> tuple[Keys, str]:
+def trusted_keys(files: Files, given: list[Path]) -> tuple[Files, str]:
     """By id: the keys given, and those a change signed by both ties to one of them; without --key, the pack's own."""
     raws = [raw_of(path.read_bytes()) for path in given]
     note = "the key is one you gave"
@@ -106,19 +108,16 @@ def trusted_keys(files: Files, given: list[Path]) -> tuple[Keys, str]:
     return trusted, note
 
 
-def check_files(files: Files, keys: Keys) -> Any:
+def check_files(files: Files, keys: Files) -> Any:
     manifest = json.loads(files["manifest.json"])
-    if manifest["key_id"] not in keys:
-        raise Bad(f"the list of files is signed with key {manifest['key_id']}, which is not one to trust")
-    changed = []
-    for name, digest in sorted(manifest["files"].items()):
-        if name not in files:
-            changed.append(f"{name} is missing")
-        elif hashlib.sha256(files[name]).hexdigest() != digest:
-            changed.append(f"{name} was changed after the pack was made")
-    changed += [
-        f"{name} was put in" for name in set(files) - set(manifest["files"]) - {"manifest.json", "manifest.sig"}
+    need(manifest["key_id"] in keys, f"manifest.json is signed with {manifest['key_id']}, which is not one to trust")
+    changed = [
+        f"{name} was changed after the pack was made" if name in files else f"{name} is missing"
+        for name, digest in sorted(manifest["files"].items())
+        if hashlib.sha256(files.get(name, b"no such file")).hexdigest() != digest
     ]
+    listed = {*manifest["files"], "manifest.json", "manifest.sig"}
+    changed += [f"{name} was put in" for name in set(files) - listed]
     if not signed(keys[manifest["key_id"]], files["manifest.json"].decode(), files["manifest.sig"].decode()):
         changed.append("manifest.json was changed after it was signed")
     if changed:
@@ -130,69 +129,70 @@ def check_files(files: Files, keys: Keys) -> Any:
     return manifest
 
 
-def check_checkpoints(files: Files, keys: Keys) -> list[Any]:
+def check_checkpoints(files: Files, keys: Files) -> list[Any]:
     checkpoints = json.loads(files["checkpoints.json"])
-    before = None
-    for one in checkpoints:
-        number = f"checkpoint {one['id']}"
-        facts = {name: value for name, value in one.items() if name != "sig"}
-        statement = canonical({**facts, "what": "upkeep history checkpoint v1"})
-        if keys.get(one["key_id"]) is None:
-            raise Bad(f"{number} is signed with key {one['key_id']}, which is not one to trust")
-        if not signed(keys[one["key_id"]], statement, one["sig"]):
-            raise Bad(f"{number} was changed after it was signed")
-        if before and (one["prev_sig"] != before["sig"] or one["upto_seq"] != before["upto_seq"] + one["n"]):
-            raise Bad(f"{number} does not follow the one before it")
-        before = one
-    if not checkpoints:
-        raise Bad("there is no checkpoint")
+    for before, one in zip([None, *checkpoints], checkpoints):  # noqa: B905 - Python 3.9 has no strict
+        check_signature(one, keys)
+        follows = not before or (before["sig"], before["upto_seq"]) == (one["prev_sig"], one["upto_seq"] - one["n"])
+        need(follows, f"checkpoint {one['id']} does not follow the one before it")
+    need(checkpoints, "there is no checkpoint")
     return list(checkpoints)
 
 
+def check_signature(one: Any, keys: Files) -> None:
+    facts = {**{name: value for name, value in one.items() if name != "sig"}, "what": "upkeep history checkpoint v1"}
+    need(one["key_id"] in keys, f"checkpoint {one['id']} is signed with key {one['key_id']}, which is not one to trust")
+    good = signed(keys[one["key_id"]], canonical(facts), one["sig"])
+    need(good, f"checkpoint {one['id']} was changed after it was signed")
+
+
+def check_copies(folder: Path, keys: Files, made_at: str, lines: list[Any], events: list[Any]) -> None:
+    """Copies that were kept elsewhere agree with the events; those of a run without an end were not cut off."""
+    ended = any(event["action"] == "run.closed" for event in events)
+    copies = [json.loads(path.read_bytes()) for path in folder.glob("checkpoint-*.json")]
+    for copy in sorted(copies, key=lambda one: (one["id"], one["at"])):
+        check_signature(copy, keys)
+        here = lines[0]["seq"] <= copy["upto_seq"] - copy["n"] + 1 and copy["at"] < made_at
+        if here and (copy["upto_seq"] <= lines[-1]["seq"] or not ended):
+            check_seal([line["hash"] for line in lines], lines[0]["seq"], copy)
+
+
 def check_events(files: Files, checkpoints: list[Any]) -> list[Any]:
-    """Each event's hash, and the chain; returns the events whose bodies are here."""
+    """Each event's hash, and the chain; returns the lines."""
     first_seq = checkpoints[0]["upto_seq"] - checkpoints[0]["n"] + 1
     lines = [json.loads(line) for line in files["events.jsonl"].decode().split("\n") if line]
     prev = lines[0]["prev_hash"] if first_seq > 1 and lines else GENESIS
     for expected, line in enumerate(lines, first_seq):
-        if line["seq"] != expected:
-            raise Bad(f"event {expected} is missing")
-        if line["prev_hash"] != prev:
-            raise Bad(f"event {expected} does not follow the one before it")
+        need(line["seq"] == expected, f"event {expected} is missing")
+        need(line["prev_hash"] == prev, f"event {expected} does not follow the one before it")
         if "body" in line:
             hashed = hashlib.sha256(EVENT_DOMAIN + f"{expected}\0{prev}\0{line['body']}".encode()).hexdigest()
-            if hashed != line["hash"]:
-                raise Bad(f"event {expected} was changed after it was written")
+            need(hashed == line["hash"], f"event {expected} was changed after it was written")
         prev = line["hash"]
-    check_seals([line["hash"] for line in lines], first_seq, checkpoints)
-    return [json.loads(line["body"]) for line in lines if "body" in line]
-
-
-def check_seals(hashes: list[str], first_seq: int, checkpoints: list[Any]) -> None:
-    """The checkpoints were signed over exactly these hashes."""
+    hashes = [line["hash"] for line in lines]
     for one in checkpoints:
-        first = one["upto_seq"] - one["n"] + 1
-        sealed = hashes[first - first_seq : first - first_seq + one["n"]]
-        if len(sealed) < one["n"]:
-            raise Bad(f"event {first_seq + len(hashes)} is missing: checkpoint {one['id']} covers {one['upto_seq']}")
-        digest = hashlib.sha256("".join(f"{text}\n" for text in sealed).encode()).hexdigest()
-        if digest != one["hashes_sha256"]:
-            raise Bad(
-                f"an event from {first} to {one['upto_seq']} is not one that checkpoint {one['id']} was signed over"
-            )
-    if len(hashes) != checkpoints[-1]["upto_seq"] - first_seq + 1:
-        raise Bad(f"event {checkpoints[-1]['upto_seq'] + 1} is covered by no checkpoint")
+        check_seal(hashes, first_seq, one)
+    last = checkpoints[-1]["upto_seq"]
+    need(len(hashes) == last - first_seq + 1, f"event {last + 1} is covered by no checkpoint")
+    return lines
+
+
+def check_seal(hashes: list[str], first_seq: int, one: Any) -> None:
+    first = one["upto_seq"] - one["n"] + 1
+    sealed = hashes[first - first_seq : first - first_seq + one["n"]]
+    covers = f"checkpoint {one['id']} covers {one['upto_seq']}"
+    need(len(sealed) == one["n"], f"event {first_seq + len(hashes)} is missing: {covers}")
+    digest = hashlib.sha256("".join(f"{text}\n" for text in sealed).encode()).hexdigest()
+    said = f"an event from {first} to {one['upto_seq']} is not one that checkpoint {one['id']} was signed over"
+    need(digest == one["hashes_sha256"], said)
 
 
 def check_run(files: Files, manifest: Any, events: list[Any]) -> None:
-    if [event["seq"] for event in events] != manifest["events"]:
-        raise Bad("the pack does not hold the events its signed list names")
+    need([event["seq"] for event in events] == manifest["events"], "these are not the events the signed list names")
     for event in events:
-        if event["run"] != manifest["run"]:
-            raise Bad(f"event {event['seq']} is not of run {manifest['run']}")
-    frozen = events[0]["body"].get("record_sha256")
-    if frozen and hashlib.sha256(files["run.json"]).hexdigest() != frozen:
-        raise Bad(f"run.json is not what event {events[0]['seq']} says the run was opened with")
+        need(event["run"] == manifest["run"], f"event {event['seq']} is not of run {manifest['run']}")
+    frozen = events[0]["body"].get("record_sha256", digest := hashlib.sha256(files["run.json"]).hexdigest())
+    need(digest == frozen, f"run.json is not what event {events[0]['seq']} says the run was opened with")
 
 
 if __name__ == "__main__":
