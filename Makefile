@@ -6,8 +6,9 @@ HOSTS ?= 50
 ONLY ?=
 REPEAT ?= 2
 GROWTH_FLAGS ?=
+HISTORY_FLAGS ?=
 
-.PHONY: bench growth demo test torture check up setup machines-setup format
+.PHONY: bench bench-history growth demo test torture check up setup machines-setup format
 
 demo: setup
 	@.venv/bin/upkeep demo
@@ -26,6 +27,9 @@ check: setup
 
 bench: setup
 	@.venv/bin/python -m tests.bench --hosts '$(HOSTS)' --only '$(ONLY)' --repeat '$(REPEAT)'
+
+bench-history: setup
+	@.venv/bin/python -m tests.bench.history $(HISTORY_FLAGS)
 
 growth: setup
 	@.venv/bin/python -m tests.bench.growth $(GROWTH_FLAGS)

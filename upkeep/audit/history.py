@@ -241,7 +241,7 @@ class History(Browsing):
         run_id: str,
         action: str,
         *,
-        apply: models.Change = models.nothing,
+        apply: models.Change | None = None,
         happening: Happening = Happening.NOTE,
         host: str = "",
         stage: str = "",
@@ -263,7 +263,7 @@ class History(Browsing):
             reason=reason,
             body=dict(body or {}),
         )
-        written = self._writer.append(event, _bound(apply, event.at.isoformat()))
+        written = self._writer.append(event, _bound(apply, event.at.isoformat()) if apply else None)
         for listener in list(self.listeners):
             self._tell(listener, written)
         return written

@@ -1,54 +1,172 @@
 """What each kind of event changes in the read models: by the event as it was written, and by nothing else.
 
-So the models can be made anew from the events alone; applied in the event's own transaction.
+So the models can be made anew from the events alone. Events of many hosts are applied together: what they have in common is
+one statement for all of them; an event that could depend on one that is still to be applied waits for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import insert
-from sqlmodel import Session, col, func, select
+from sqlalchemy import Connection, CursorResult, insert, text
+from sqlmodel import Session, select
 
 from upkeep.audit.chain import canonical
-from upkeep.audit.tables import BackupRow, FindingRow, HostRow, ReleaseSeenRow, RunRow, StageRow, StepRow
-from upkeep.domain.record import Event, Happening
+from upkeep.audit.tables import BackupRow, FindingRow, ReleaseSeenRow, RunRow, StageRow
 from upkeep.errors import AuditError
 
-_FINDINGS = insert(FindingRow.__table__)  # type: ignore[attr-defined]
-
+Plain = Mapping[str, Any]
+"""An event as its canonical JSON says it."""
 Change = Callable[[Session, str], None]
 """What an event changes in tables that others keep, given the moment it happened."""
+
+_FINDINGS = insert(FindingRow.__table__)  # type: ignore[attr-defined]
+_BACKUPS = insert(BackupRow.__table__)  # type: ignore[attr-defined]
+_BEGUN = text("""
+INSERT INTO step_attempt (run, host, step, attempt, intent_at, happening, reason, body)
+SELECT CAST(:run AS VARCHAR), CAST(:host AS VARCHAR), CAST(:step AS VARCHAR), count(*) + 1, CAST(:at AS VARCHAR), 'intent', '', '{}'
+FROM step_attempt WHERE run = CAST(:run AS VARCHAR) AND host = CAST(:host AS VARCHAR) AND step = CAST(:step AS VARCHAR)
+""")  # PostgreSQL wants to be told once and the same each time
+_AT_STEP = text("""
+INSERT INTO run_host (run, host, stage, current_step, reason, remedy) VALUES (:run, :host, :stage, :step, '', '')
+ON CONFLICT (run, host) DO UPDATE SET current_step = excluded.current_step,
+stage = CASE WHEN excluded.stage = '' THEN run_host.stage ELSE excluded.stage END
+""")
+_ENDED = text("""
+UPDATE step_attempt SET ended_at = :at, happening = :happening, reason = :reason, body = :body
+WHERE id = (SELECT max(id) FROM step_attempt WHERE run = :run AND host = :host AND step = :step AND ended_at IS NULL)
+""")  # the newest try without a result: one host belongs to one process at a time
+_RESULT = text("""
+INSERT INTO run_host (run, host, stage, current_step, outcome, failure_class, from_version, to_version, reason, remedy)
+VALUES (:run, :host, :stage, '', :outcome, :failure_class, :from_version, :to_version, :reason, :remedy)
+ON CONFLICT (run, host) DO UPDATE SET stage = CASE WHEN excluded.stage = '' THEN run_host.stage ELSE excluded.stage END,
+outcome = excluded.outcome, failure_class = excluded.failure_class, reason = excluded.reason, remedy = excluded.remedy,
+from_version = coalesce(excluded.from_version, run_host.from_version),
+to_version = coalesce(excluded.to_version, run_host.to_version)
+""")
 
 
 def nothing(_session: Session, _at: str) -> None:
     """Only the event itself."""
 
 
-def apply_event(session: Session, event: Event) -> None:
-    """Bring the read models from before the event to after it.
+class ReadModels:
+    """Applies events in order, many hosts' together; `flush` before anything else looks."""
 
-    Raises:
-        AuditError: the event cannot follow what is there.
-    """
-    change = _step if event.step else _CHANGES.get(event.action)
-    if change:
-        change(session, event)
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._waiting: dict[str, list[Plain]] = {}
+        self._kind_of: dict[tuple[str, str], str] = {}
+
+    def take(self, event: Plain) -> None:
+        """Bring the models from before the event to after it, at the latest with `flush`.
+
+        Raises:
+            AuditError: an event cannot follow what is there.
+        """
+        kind = _kind(event)
+        if kind in _OF_HOSTS:
+            host = (event["run"], event["host"])
+            if self._kind_of.get(host, kind) != kind:
+                self.flush()
+            self._kind_of[host] = kind
+            self._waiting.setdefault(kind, []).append(event)
+        elif kind:
+            self.flush()
+            _ALONE[kind](self._session, event)
+
+    def flush(self) -> None:
+        """Apply what waits.
+
+        Raises:
+            AuditError: an event cannot follow what is there.
+        """
+        if not self._waiting:
+            return
+        self._session.flush()
+        waiting, self._waiting = self._waiting, {}
+        self._kind_of.clear()
+        for kind, events in waiting.items():
+            _OF_HOSTS[kind](self._session.connection(), events)
 
 
-def at_of(event: Event) -> str:
+def at_of(event: Plain) -> str:
     """The event's moment as the models hold it."""
-    return event.at.isoformat()
+    return str(event["at"]).replace("Z", "+00:00")
 
 
-def _run_opened(session: Session, event: Event) -> None:
-    if session.get(RunRow, event.run) is not None:
-        raise AuditError(f"run {event.run} is in the history already; a run is opened once")
-    record: dict[str, Any] = event.body["record"]
+def _kind(event: Plain) -> str:
+    if event["step"]:
+        return "step.begun" if event["happening"] == "intent" else "step.ended"
+    action = event["action"]
+    return action if action in _ALONE or action in _OF_HOSTS else ""
+
+
+def _steps_begun(connection: Connection, events: list[Plain]) -> None:
+    rows = [_where(event) | {"stage": event["stage"]} for event in events]
+    connection.execute(_BEGUN, rows)
+    connection.execute(_AT_STEP, rows)
+
+
+def _steps_ended(connection: Connection, events: list[Plain]) -> None:
+    told = [
+        _where(event) | {"happening": event["happening"], "reason": event["reason"], "body": canonical(event["body"])}
+        for event in events
+    ]
+    changed: CursorResult[Any] = connection.execute(_ENDED, told)
+    if changed.rowcount != len(told):
+        named = ", ".join(sorted({f"step {event['step']} of {event['host']}" for event in events}))
+        raise AuditError(f"{named} ended and never began")
+
+
+def _host_results(connection: Connection, events: list[Plain]) -> None:
+    rows = [
+        {
+            "run": event["run"],
+            "host": event["host"],
+            "stage": event["stage"],
+            "reason": event["reason"],
+            **{name: event["body"][name] for name in ("outcome", "failure_class", "remedy")},
+            **{name: event["body"][name] or None for name in ("from_version", "to_version")},
+        }
+        for event in events
+    ]
+    connection.execute(_RESULT, rows)
+
+
+def _found(connection: Connection, events: list[Plain]) -> None:
+    rows = [
+        {
+            "run": event["run"],
+            "host": event["host"],
+            "phase": event["body"]["phase"],
+            "at": at_of(event),
+            "verdict": finding["verdict"],
+            "finding": canonical(finding),
+        }
+        for event in events
+        for finding in event["body"]["findings"]
+    ]
+    connection.execute(_FINDINGS, rows)
+
+
+def _backups_taken(connection: Connection, events: list[Plain]) -> None:
+    rows = [{"run": e["run"], "host": e["host"], "taken_at": at_of(e), **e["body"]} for e in events]
+    connection.execute(_BACKUPS, rows)
+
+
+def _where(event: Plain) -> dict[str, Any]:
+    return {"run": event["run"], "host": event["host"], "step": event["step"], "at": at_of(event)}
+
+
+def _run_opened(session: Session, event: Plain) -> None:
+    if session.get(RunRow, event["run"]) is not None:
+        raise AuditError(f"run {event['run']} is in the history already; a run is opened once")
+    record: dict[str, Any] = event["body"]["record"]
     session.add(
         RunRow(
-            id=event.run,
+            id=event["run"],
             runbook=record["runbook"],
             actor=record["actor"]["name"],
             source=record["source"],
@@ -63,112 +181,60 @@ def _run_opened(session: Session, event: Event) -> None:
             started_at=record["started_at"].replace("Z", "+00:00"),
         ),
     )
+    session.flush()
 
 
-def _run_closed(session: Session, event: Event) -> None:
-    row = _run(session, event.run)
-    row.outcome, row.outcome_reason, row.ended_at = event.body["outcome"], event.reason, at_of(event)
+def _run_closed(session: Session, event: Plain) -> None:
+    row = _run(session, event["run"])
+    row.outcome, row.outcome_reason, row.ended_at = event["body"]["outcome"], event["reason"], at_of(event)
 
 
-def _run_resumed(session: Session, event: Event) -> None:
-    row = _run(session, event.run)
+def _run_resumed(session: Session, event: Plain) -> None:
+    row = _run(session, event["run"])
     if row.outcome is not None:
-        raise AuditError(f"run {event.run} is over ({row.outcome}); there is nothing to resume")
-    row.process, row.flow_run_id = event.body["process"], event.body.get("flow_run_id") or row.flow_run_id
+        raise AuditError(f"run {row.id} is over ({row.outcome}); there is nothing to resume")
+    row.process, row.flow_run_id = event["body"]["process"], event["body"].get("flow_run_id") or row.flow_run_id
 
 
-def _stop_requested(session: Session, event: Event) -> None:
-    _run(session, event.run).stop_requested = event.reason
+def _stop_requested(session: Session, event: Plain) -> None:
+    _run(session, event["run"]).stop_requested = event["reason"]
 
 
-def _step(session: Session, event: Event) -> None:
-    change = _step_begun if event.happening is Happening.INTENT else _step_ended
-    change(session, event)
+def _stage_opened(session: Session, event: Plain) -> None:
+    hosts = " ".join(event["body"]["hosts"])
+    session.add(StageRow(run=event["run"], name=event["stage"], hosts=hosts, opened_at=at_of(event)))
 
 
-def _step_begun(session: Session, event: Event) -> None:
-    run, host, step = event.run, event.host, str(event.step)
-    tries = session.exec(
-        select(func.count()).select_from(StepRow).where(StepRow.run == run, StepRow.host == host, StepRow.step == step),
-    ).one()
-    begun = StepRow(run=run, host=host, step=step, attempt=tries + 1, intent_at=at_of(event), happening="intent")
-    session.add(begun)
-    row = _host(session, run, host)
-    row.current_step, row.stage = step, event.stage or row.stage
+def _stage_closed(session: Session, event: Plain) -> None:
+    named = select(StageRow).where(StageRow.run == event["run"], StageRow.name == event["stage"])
+    row = session.exec(named).one()
+    row.closed_at, row.verdict, row.reason = at_of(event), event["body"]["verdict"], event["reason"]
 
 
-def _step_ended(session: Session, event: Event) -> None:
-    """The newest try without a result is the one that ended: one host belongs to one process at a time."""
-    open_tries = select(StepRow).where(
-        StepRow.run == event.run, StepRow.host == event.host, StepRow.step == str(event.step)
-    )
-    row = session.exec(open_tries.where(col(StepRow.ended_at).is_(None)).order_by(col(StepRow.id).desc())).first()
-    if row is None:
-        raise AuditError(f"step {event.step} of {event.host} ended and never began")
-    row.ended_at, row.happening = at_of(event), event.happening.value
-    row.reason, row.body = event.reason, canonical(event.body)
-
-
-def _host_result(session: Session, event: Event) -> None:
-    row = _host(session, event.run, event.host)
-    result = event.body
-    row.stage = event.stage or row.stage
-    row.outcome, row.failure_class = result["outcome"], result["failure_class"]
-    row.from_version = result["from_version"] or row.from_version
-    row.to_version = result["to_version"] or row.to_version
-    row.reason, row.remedy = event.reason, result["remedy"]
-
-
-def _found(session: Session, event: Event) -> None:
-    at, phase = at_of(event), event.body["phase"]
-    rows = [
-        {
-            "run": event.run,
-            "host": event.host,
-            "phase": phase,
-            "at": at,
-            "verdict": finding["verdict"],
-            "finding": canonical(finding),
-        }
-        for finding in event.body["findings"]
-    ]
-    session.connection().execute(_FINDINGS, rows)
-
-
-def _stage_opened(session: Session, event: Event) -> None:
-    hosts = " ".join(event.body["hosts"])
-    session.add(StageRow(run=event.run, name=event.stage, hosts=hosts, opened_at=at_of(event)))
-
-
-def _stage_closed(session: Session, event: Event) -> None:
-    row = session.exec(select(StageRow).where(StageRow.run == event.run, StageRow.name == event.stage)).one()
-    row.closed_at, row.verdict, row.reason = at_of(event), event.body["verdict"], event.reason
-
-
-def _backup_taken(session: Session, event: Event) -> None:
-    session.add(BackupRow(run=event.run, host=event.host, taken_at=at_of(event), **event.body))
-
-
-def _release_accepted(session: Session, event: Event) -> None:
+def _release_accepted(session: Session, event: Plain) -> None:
     """The ratchet never falls."""
-    channel, key_id, release_seq = (event.body[name] for name in ("channel", "key_id", "release_seq"))
+    channel, key_id, release_seq = (event["body"][name] for name in ("channel", "key_id", "release_seq"))
     row = session.get(ReleaseSeenRow, (channel, key_id))
     if row is None:
-        session.add(ReleaseSeenRow(channel=channel, key_id=key_id, release_seq=release_seq, run=event.run))
+        session.add(ReleaseSeenRow(channel=channel, key_id=key_id, release_seq=release_seq, run=event["run"]))
     elif row.release_seq < release_seq:
-        row.release_seq, row.run = release_seq, event.run
+        row.release_seq, row.run = release_seq, event["run"]
 
 
-_CHANGES: dict[str, Callable[[Session, Event], None]] = {
+_OF_HOSTS: dict[str, Callable[[Connection, list[Plain]], None]] = {
+    "step.begun": _steps_begun,
+    "step.ended": _steps_ended,
+    "host.result": _host_results,
+    "host.findings": _found,
+    "host.backup": _backups_taken,
+}
+_ALONE: dict[str, Callable[[Session, Plain], None]] = {
     "run.opened": _run_opened,
     "run.closed": _run_closed,
     "run.resumed": _run_resumed,
     "run.stop_requested": _stop_requested,
     "stage.opened": _stage_opened,
     "stage.closed": _stage_closed,
-    "host.result": _host_result,
-    "host.findings": _found,
-    "host.backup": _backup_taken,
     "release.accepted": _release_accepted,
 }
 
@@ -177,12 +243,4 @@ def _run(session: Session, run_id: str) -> RunRow:
     row = session.get(RunRow, run_id)
     if row is None:
         raise AuditError(f"run {run_id} is not in the history")
-    return row
-
-
-def _host(session: Session, run_id: str, host: str) -> HostRow:
-    row = session.get(HostRow, (run_id, host))
-    if row is None:
-        row = HostRow(run=run_id, host=host)
-        session.add(row)
     return row

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import sqlmodel
 from sqlalchemy import Integer, Table, delete, select
@@ -15,9 +16,8 @@ from sqlmodel import Session, SQLModel, col
 from upkeep.audit.chain import canonical, verify_chain
 from upkeep.audit.database import trouble, writing
 from upkeep.audit.history import History
-from upkeep.audit.models import apply_event
+from upkeep.audit.models import Plain, ReadModels
 from upkeep.audit.tables import BackupRow, EventRow, FindingRow, HostRow, ReleaseSeenRow, RunRow, StageRow, StepRow
-from upkeep.domain.record import Event
 from upkeep.errors import AuditError
 
 MODELS: dict[str, type[SQLModel]] = {
@@ -117,45 +117,38 @@ def _empty(session: Session) -> None:
 
 
 def _apply_all(session: Session, kept: dict[str, _Kept]) -> None:
+    models, older = ReadModels(session), {}
     for event in _events(session):
-        record = ""
-        if event.action == "run.opened" and "record" not in event.body:
-            record = _older_record(event, kept)
-            event.body["record"] = json.loads(record)
-        apply_event(session, event)
-        if record:
-            session.get_one(RunRow, event.run).record = record
-        if event.seq % _AT_ONCE == 0:
+        if event["action"] == "run.opened" and "record" not in event["body"]:
+            older[event["run"]] = _older_record(event, kept)
+            event["body"]["record"] = json.loads(older[event["run"]])
+        models.take(event)
+        if event["seq"] % _AT_ONCE == 0:
+            models.flush()
             session.flush()
             session.expunge_all()
-    session.flush()
+    models.flush()
     for run, one in kept.items():
-        if one.lease_until:
-            row = session.get(RunRow, run)
-            if row:
-                row.lease_until = one.lease_until
+        row = session.get(RunRow, run)
+        if row:
+            row.lease_until, row.record = one.lease_until, older.get(run, row.record)
     session.flush()
 
 
-def _events(session: Session) -> Iterator[Event]:
+def _events(session: Session) -> Iterator[dict[str, Any]]:
     after = 0
-    while bodies := session.exec(
-        sqlmodel.select(EventRow.seq, EventRow.body)
-        .where(EventRow.seq > after)
-        .order_by(col(EventRow.seq))
-        .limit(_AT_ONCE)
-    ).all():
+    told = sqlmodel.select(EventRow.seq, EventRow.body).order_by(col(EventRow.seq)).limit(_AT_ONCE)
+    while bodies := session.exec(told.where(EventRow.seq > after)).all():
         after = bodies[-1][0]
-        yield from (Event.model_validate_json(body) for _, body in bodies)
+        yield from (json.loads(body) for _, body in bodies)
 
 
-def _older_record(event: Event, kept: dict[str, _Kept]) -> str:
+def _older_record(event: Plain, kept: dict[str, _Kept]) -> str:
     """The record that a run of an older version froze beside its events, if it is the one the event names."""
-    text = kept[event.run].record if event.run in kept else ""
-    if hashlib.sha256(text.encode()).hexdigest() != event.body.get("record_sha256"):
-        raise AuditError(
-            f"run {event.run} cannot be rebuilt: what it was opened with is not what event {event.seq} says"
-        )
+    run = event["run"]
+    text = kept[run].record if run in kept else ""
+    if hashlib.sha256(text.encode()).hexdigest() != event["body"].get("record_sha256"):
+        raise AuditError(f"run {run} cannot be rebuilt: what it was opened with is not what event {event['seq']} says")
     return text
 
 

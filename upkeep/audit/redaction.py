@@ -15,29 +15,29 @@ _FORMS = (
     re.compile(r"(?i)(\b(?:password|passwd|secret|token|api[_-]?key)\b\s*[=:]\s*)[^\s'\",;]+"),
     re.compile(r"([a-z][a-z0-9+.-]*://[^/\s:@]*:)[^@\s/]+(?=@)"),
 )
+_MARKS = re.compile("[:=]|-----BEGIN")
+"""Without one of these a text has none of the forms: most texts are looked at once only."""
 
 
 class Redaction:
     """Masks registered values and well-known forms; safe for many threads."""
 
     def __init__(self) -> None:
-        self._values: set[str] = set()
+        self._values: tuple[str, ...] = ()
         self._lock = threading.Lock()
 
     def mask(self, secret: str) -> None:
         """Never let `secret` through; shorter than four characters it would mask half of every text and is left to the forms."""
         if len(secret) >= 4:  # noqa: PLR2004 - see above
             with self._lock:
-                self._values.add(secret)
+                self._values = tuple(sorted({*self._values, secret}, key=len, reverse=True))
 
     def text(self, text: str) -> str:
         """`text` with every secret replaced, and what no database keeps: NUL and halves of surrogate pairs."""
         text = _UNSTORABLE.sub("\ufffd", text)
-        with self._lock:
-            values = sorted(self._values, key=len, reverse=True)
-        for value in values:
+        for value in self._values:
             text = text.replace(value, MASK)
-        for form in _FORMS:
+        for form in _FORMS if _MARKS.search(text) else ():
             text = form.sub(lambda match: (match[1] if match.re.groups else "") + MASK, text)
         return text
 

@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
 from upkeep.audit.chain import GENESIS, canonical, chained
 from upkeep.audit.database import trouble, writing
-from upkeep.audit.models import apply_event
+from upkeep.audit.models import Plain, ReadModels
 from upkeep.audit.redaction import Redaction
 from upkeep.audit.tables import EventRow
 from upkeep.domain.record import Event
@@ -26,6 +27,8 @@ MOST_TOGETHER = 256
 MOVED_AWAY = "history.moved_away"
 """A history that ends with this event goes on in another database; nothing is written after it."""
 
+_EVENTS = insert(EventRow.__table__)  # type: ignore[attr-defined]
+
 Beside = Callable[[Session], None]
 
 
@@ -34,7 +37,7 @@ class Entry:
     """One event to append, and what it changes beside the read models; `done` is set after the commit."""
 
     event: Event
-    apply: Beside
+    apply: Beside | None = None
     done: Future[Event] = field(default_factory=Future)
 
 
@@ -48,7 +51,7 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="history", daemon=True)
         self._thread.start()
 
-    def append(self, event: Event, apply: Beside) -> Event:
+    def append(self, event: Event, apply: Beside | None = None) -> Event:
         """Append one event and wait until it is durable.
 
         Raises:
@@ -87,21 +90,25 @@ class Writer:
                 session = Session(bind=connection, join_transaction_mode="control_fully")
                 head = newest(session)
                 _refuse_moved(head)
-                written = []
+                models, rows, told = ReadModels(session), [], []
                 for entry in batch:
                     head, event = next_row(entry.event, head, self._redaction)
-                    session.add(head)
-                    apply_event(session, event)
-                    entry.apply(session)
-                    session.flush()
-                    written.append(entry.event.model_copy(update={"seq": head.seq}))
+                    rows.append(head)
+                    told.append(_as_written(entry.event, event))
+                    models.take(event)
+                    if entry.apply is not None:
+                        models.flush()
+                        entry.apply(session)
+                models.flush()
+                session.flush()
+                connection.execute(_EVENTS, [row.model_dump() for row in rows])
         except SQLAlchemyError as error:
             self._fail(batch, trouble(self._url, error))
         except AuditError as error:
             self._fail(batch, error)
         else:
-            for entry, event in zip(batch, written, strict=True):
-                entry.done.set_result(event)
+            for entry, written in zip(batch, told, strict=True):
+                entry.done.set_result(written)
 
     def _fail(self, batch: Sequence[Entry], error: AuditError) -> None:
         """One entry's trouble must not take the others along: each is tried alone."""
@@ -112,19 +119,24 @@ class Writer:
             self._commit([entry])
 
 
+def _as_written(event: Event, plain: Plain) -> Event:
+    """Who listens hears what the history holds, and no secret that it does not hold."""
+    told = event.model_copy(update={"seq": plain["seq"]})
+    return told if told.model_dump(mode="json") == plain else Event.model_validate(plain)
+
+
 def newest(session: Session) -> EventRow | None:
     """The last event there is."""
     return session.exec(select(EventRow).order_by(col(EventRow.seq).desc()).limit(1)).first()
 
 
-def next_row(event: Event, head: EventRow | None, redaction: Redaction) -> tuple[EventRow, Event]:
+def next_row(event: Event, head: EventRow | None, redaction: Redaction) -> tuple[EventRow, Plain]:
     """The row that follows `head` in the chain, and the event as it is in it: masked."""
     seq, prev = (head.seq + 1, head.hash) if head else (1, GENESIS)
-    body = canonical(redaction.data(event.model_copy(update={"seq": seq}).model_dump(mode="json")))
-    read = json.loads(body)
-    told = {name: read[name] for name in ("at", "run", "action", "host")}
-    row = EventRow(seq=seq, **told, body=body, prev_hash=prev, hash=chained(seq, body, prev))
-    return row, Event.model_validate(read)
+    plain: dict[str, Any] = redaction.data(event.model_dump(mode="json") | {"seq": seq})  # type: ignore[assignment]
+    body = canonical(plain)
+    told = {name: plain[name] for name in ("at", "run", "action", "host")}
+    return EventRow(seq=seq, **told, body=body, prev_hash=prev, hash=chained(seq, body, prev)), plain
 
 
 def _refuse_moved(head: EventRow | None) -> None:

@@ -71,6 +71,14 @@ def test_no_read_model_holds_a_secret_that_its_event_does_not_hold(history: Hist
         assert "hunter2222" not in repr(raw.rows(f"SELECT * FROM {table}")), table  # noqa: S608 - the names above
 
 
+def test_who_listens_to_the_history_hears_no_secret_that_it_does_not_hold(history: History) -> None:
+    heard: list[str] = []
+    history.listeners.append(lambda event: heard.append(event.model_dump_json()))
+    told(history)
+    assert len(heard) == len(history.events("r1")) - 1
+    assert "hunter2222" not in "".join(heard)
+
+
 @pytest.mark.parametrize(
     ("model", "statement"),
     [
