@@ -12,6 +12,7 @@ from typing import Literal
 
 from tasks.deliveries import Archive
 from tasks.judge_delivery import judge_delivery, pull_url
+from tasks.note_documents import note_documents
 from tasks.open_files import files_needed, make_room
 from tasks.session import RunSession
 from upkeep.audit.reading import RunDetail
@@ -89,6 +90,7 @@ def prepare_again(site: Site, detail: RunDetail) -> Prepared:
 def open_session(site: Site, prepared: Prepared) -> RunSession:
     """Write the run's opening into the history and hand out what its steps share."""
     site.history.open_run(prepared.record)
+    note_documents(site, prepared.record)
     release = prepared.record.release
     if release is not None and not prepared.record.dry_run:
         for key_id in prepared.record.key_ids:
