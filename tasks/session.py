@@ -182,7 +182,7 @@ class RunSession:
         except StepFailed:
             raise
         except UpkeepError as error:
-            raise StepFailed(host, step.value, error) from error
+            raise StepFailed(host, step.value, error.masked(self.history.clean)) from error
 
     @contextmanager
     def _noted(self, host: str, step: Step) -> Iterator[None]:

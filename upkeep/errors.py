@@ -28,8 +28,10 @@ An error holds its facts as fields, builds its own message and says whether tryi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Self
 
 
 class UpkeepError(Exception):
@@ -37,6 +39,14 @@ class UpkeepError(Exception):
 
     exit_code = 1
     retryable = False
+
+    def masked(self, clean: Callable[[str], str]) -> Self:
+        """This error, with `clean` having gone over its message and the facts it holds: others write down what they catch."""
+        self.args = tuple(clean(part) if isinstance(part, str) else part for part in self.args)
+        for name, value in vars(self).items():
+            if isinstance(value, str):
+                setattr(self, name, clean(value))
+        return self
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from upkeep import __version__
 from upkeep.audit.checkpoints import Checkpoints
 from upkeep.audit.copies import Copies
 from upkeep.audit.deliveries import Deliveries
@@ -18,6 +19,7 @@ from upkeep.documents import resolve
 from upkeep.domain.delivery import Delivery, listen_address
 from upkeep.domain.inventory import Host
 from upkeep.domain.profile import AgentProfile
+from upkeep.domain.record import Event
 from upkeep.errors import BadInput
 from upkeep.hosts.host_change import HostChange
 from upkeep.hosts.ssh import SshTransport
@@ -29,6 +31,8 @@ from upkeep.services.relay import Relay
 from upkeep.services.sealing import BackupKeys
 from upkeep.services.tickets import Sources
 from upkeep.settings import Settings
+
+TRACES_TO = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 class Site:
@@ -86,6 +90,8 @@ class Site:
         if self.settings.database_url.startswith("sqlite:///"):
             self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         history = History.open(self.settings.database_url)
+        if self._environ.get(TRACES_TO):
+            history.listeners.append(_traces())
         checkpoints = history.seal(KeyFolder(self.settings.keys), Copies(self.settings.checkpoints))
         checkpoints.every()
         return history, checkpoints
@@ -159,6 +165,18 @@ class Site:
             ArtifactError: it cannot listen there.
         """
         return Relay(*listen_address(self.relay_address(delivery)))
+
+
+def _traces() -> Callable[[Event], None]:
+    try:
+        from upkeep.services.traces import Traces  # noqa: PLC0415 - an extra that few install
+    except ImportError as error:
+        raise BadInput(
+            f"{TRACES_TO} is set and OpenTelemetry is not installed",
+            found=error,
+            remedy="pip install 'upkeep[otel]', or unset it",
+        ) from error
+    return Traces(__version__)
 
 
 @functools.cache
