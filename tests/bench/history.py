@@ -30,6 +30,7 @@ from upkeep.domain.change import HostOutcome, HostResult, RunOutcome, Step
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.domain.inventory import Host
 from upkeep.domain.record import Actor
+from upkeep.domain.stages import Candidate, plan_stages
 from upkeep.settings import Settings
 from upkeep.webhook.app import create_app
 from upkeep.wiring import Site
@@ -40,7 +41,7 @@ TIMES = 15
 PAGES = {
     "runs": "/history",
     "runs of one host": "/history?host=web-00042",
-    "the run, 5,000 hosts": "/history/runs/big",
+    "the run": "/history/runs/big",
     "its live part": "/history/runs/big/live",
     "a host in the run": "/history/runs/big/hosts/web-00042",
     "a host's life": "/history/hosts/web-00042",
@@ -117,6 +118,8 @@ def measure(kind: str, urls: Sequence[str], hosts: int) -> Measured:
     names = [f"web-{n:05d}" for n in range(hosts)]
     targets = tuple(Host(name=name, address=f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n, name in enumerate(names))
     history.open_run(run_record("big", targets=targets, fleet_size=hosts))
+    record = history.run("big").record
+    history.stages_planned("big", plan_stages(record.plan, [Candidate(host, "c") for host in targets]))
     history.stage_opened("big", "all", names)
     after_tenth = 0.0
     started, cpu = time.perf_counter(), time.process_time()

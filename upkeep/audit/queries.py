@@ -164,10 +164,11 @@ class Queries:
                 for r in rows
             ]
 
-    def backups(self, run_id: str) -> list[BackupDetail]:
+    def backups(self, run_id: str, host: str = "") -> list[BackupDetail]:
         """A run's backups on the controller."""
+        wanted = select(BackupRow).where(BackupRow.run == run_id).order_by(col(BackupRow.id))
         with self._reading() as session:
-            rows = session.exec(select(BackupRow).where(BackupRow.run == run_id).order_by(col(BackupRow.id))).all()
+            rows = session.exec(wanted.where(BackupRow.host == host) if host else wanted).all()
             return [BackupDetail.model_validate(row.model_dump()) for row in rows]
 
     def release_seq_seen(self, channel: str, key_id: str) -> int | None:

@@ -128,7 +128,7 @@ class HistoryPages:
             objections=[one for one in findings if one.finding.verdict is not Verdict.PASS],
             passes=[one for one in findings if one.finding.verdict is Verdict.PASS],
             figures=list({row.figure: row for row in before_after(*phases)}.values()),
-            backups=[one for one in history.backups(line.id) if one.host == host],
+            backups=history.backups(line.id, host),
         )
 
     def host(self, request: Request, host: str) -> Response:
