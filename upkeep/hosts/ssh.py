@@ -41,6 +41,7 @@ class SshTransport:
         self._link: SshLink | None = None
         self._shell: SshShell | None = None
         self._keeps_shells = True
+        self._closed = 0
         self._lock = threading.Lock()
 
     def run(
@@ -70,14 +71,18 @@ class SshTransport:
             return self._alone(script, as_whom, stdin, sink, limits)
 
     def _in_shell(self, script: str, become: Become, limits: Limits) -> Reply:
+        closed = self._closed
         for _ in range(2):
             shell = self._open_shell(become, Stopwatch(self.host, limits))
             if shell is None:
                 break
             try:
                 return self._call(shell, script, limits)
-            except ShellGone:
+            except ShellGone as error:
                 self.close()
+                if self._closed != closed + 1:
+                    raise Unreachable(self.host, "the connection was ended before the script began") from error
+                closed = self._closed
             except BaseException:
                 self._give_up(shell)
                 raise
@@ -157,6 +162,7 @@ class SshTransport:
 
     def close(self) -> None:
         """End the connection, from any thread; a script that still runs is cut off."""
+        self._closed += 1
         link, self._link, self._shell = self._link, None, None
         if link is not None:
             link.close()
