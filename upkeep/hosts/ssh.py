@@ -71,9 +71,8 @@ class SshTransport:
             return self._alone(script, as_whom, stdin, sink, limits)
 
     def _in_shell(self, script: str, become: Become, limits: Limits) -> Reply:
-        closed = self._closed
         for _ in range(2):
-            shell = self._open_shell(become, Stopwatch(self.host, limits))
+            shell, closed = self._open_shell(become, Stopwatch(self.host, limits)), self._closed
             if shell is None:
                 break
             try:
@@ -82,7 +81,6 @@ class SshTransport:
                 self.close()
                 if self._closed != closed + 1:
                     raise Unreachable(self.host, "the connection was ended before the script began") from error
-                closed = self._closed
             except BaseException:
                 self._give_up(shell)
                 raise
