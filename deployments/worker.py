@@ -130,7 +130,10 @@ def _handles(processes: list[int]) -> Iterator[tuple[int, int]]:
 
 
 def _readable(told: int, seconds: float | None, *others: int) -> list[int]:
-    return select.select([told, *others], [], [], seconds)[0]
+    poll = select.poll()
+    for handle in (told, *others):
+        poll.register(handle, select.POLLIN)
+    return [handle for handle, _ in poll.poll(None if seconds is None else seconds * 1000)]
 
 
 def _say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -46,8 +47,9 @@ class Served:
     controller: Controller
     api: str
 
-    @property
+    @functools.cached_property
     def history(self) -> History:
+        """Opened once: who waits for something looks many times."""
         return History.open(f"sqlite:///{self.controller.home / 'history.db'}")
 
     def start(self, request: dict[str, Any]) -> str:
@@ -89,13 +91,9 @@ class Served:
         assert answer["status"] == "ACCEPT", answer
 
     def run_of(self, flow_run: str) -> RunDetail:
-        history = self.history
-        try:
-            found = history.run_of_flow(flow_run)
-            assert found is not None
-            return found
-        finally:
-            history.close()
+        found = self.history.run_of_flow(flow_run)
+        assert found is not None
+        return found
 
     def until_switched(self, lab: Lab) -> None:
         until(lambda: "1.5.0" in versions(lab).values())
