@@ -8,7 +8,7 @@ REPEAT ?= 2
 GROWTH_FLAGS ?=
 HISTORY_FLAGS ?=
 
-.PHONY: bench bench-history growth demo test torture check up setup machines-setup format
+.PHONY: bench endurance bench-history growth demo test torture check up setup machines-setup format
 
 demo: setup
 	@.venv/bin/upkeep demo
@@ -18,6 +18,9 @@ test: setup machines-setup check
 
 torture: setup machines-setup
 	@.venv/bin/pytest -q -n "$${PYTEST_WORKERS:-2}" --dist loadgroup --durations 30 tests/torture $(PYTEST_FLAGS)
+
+endurance: setup
+	@.venv/bin/pytest -q --durations 30 tests/endurance $(PYTEST_FLAGS)
 
 check: setup
 	@.venv/bin/ruff check --quiet . && .venv/bin/ruff format --quiet --check . && echo "ruff: clean"

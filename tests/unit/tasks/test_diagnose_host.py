@@ -186,7 +186,7 @@ def diagnosed(case: Case, folder: Path, chains: dict[str, str]) -> Diagnosis:
 QUICK = [
     case for case in CASES if case.cause in {"dns", "stopped", "firewall", "mtu", "chain-incomplete", "session-timeout"}
 ]
-"""Here; all of them in tests/torture/test_diagnosis.py, because each asks a made-up host everything."""
+"""Here; all of them in tests/endurance/test_diagnosis.py, because each asks a made-up host everything."""
 
 
 def judge_case(case: Case, folder: Path, chains: dict[str, str]) -> None:
