@@ -77,6 +77,7 @@ def test_a_killed_controller_process_leaves_hosts_that_finish_the_switch_or_are_
     def strike(host: Host) -> None:
         os.kill(running[host.name].pid, signal.SIGKILL)
         host.trap.let_go()
+        host.hang_up()  # the shell that this process keeps on the host waits for more
         host.trap.await_end()
 
     torture = Torture(
