@@ -86,6 +86,8 @@ def _tell_until(site: Site, ended: threading.Event) -> None:
     while True:
         try:
             here.tell()
+        except UpkeepError as error:
+            log.warning("people could not be told (%s); the run goes on", error)
         except Exception:  # a message must never end a run
             log.exception("people could not be told; the run goes on")
         if last:

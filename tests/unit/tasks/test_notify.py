@@ -23,7 +23,7 @@ from tests.unit.audit.conftest import run_record
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
 from upkeep.domain.plan import Plan
 from upkeep.domain.stopping import Stop, StopKind
-from upkeep.errors import BadInput, ServiceError
+from upkeep.errors import AuditError, BadInput, ServiceError
 from upkeep.services.notifications import send
 from upkeep.settings import Settings
 from upkeep.wiring import Site
@@ -164,6 +164,24 @@ def test_a_target_that_hangs_is_given_up_for_now_and_the_run_ends_without_it(sit
         ask(site)
     assert datetime.now(UTC) - begun < timedelta(seconds=5)
     hook.answering.set()
+
+
+def test_a_history_that_is_locked_is_a_line_in_the_log_without_a_traceback_and_ends_no_run(
+    site, hook, monkeypatch, caplog
+) -> None:
+    monkeypatch.setenv("OPS_HOOK", hook.address)
+    open_run(site, ops="env:OPS_HOOK")
+
+    def locked(*_: object, **__: object) -> None:
+        raise AuditError("the history cannot be used: database is locked")
+
+    monkeypatch.setattr("tasks.notify.recent", locked)
+    with telling(site):
+        pass
+    said = [record for record in caplog.records if "people could not be told" in record.message]
+    assert said
+    assert "database is locked" in said[0].message
+    assert all(record.exc_info is None for record in said)
 
 
 def test_an_address_is_in_no_message_log_event_or_database(site, hook, monkeypatch, caplog, tmp_path) -> None:
