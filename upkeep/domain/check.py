@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from upkeep.domain.document import Document, Duration
+from upkeep.domain.document import Document, Duration, each_once
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.domain.profile import CommandProbe, DnsProbe, HttpProbe, Metric, Pattern, TcpProbe, TlsProbe
 
@@ -184,10 +184,7 @@ class CheckFile(Document):
 
     @model_validator(mode="after")
     def _no_check_twice(self) -> Self:
-        ids = [check.id for check in self.checks]
-        if twice := sorted({one for one in ids if ids.count(one) > 1}):
-            message = f"{', '.join(twice)} is there twice; allowed: every id once"
-            raise ValueError(message)
+        each_once(check.id for check in self.checks)
         return self
 
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from upkeep.domain.document import Document, Name
+from upkeep.domain.document import Document, Name, each_once
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.domain.profile import Pattern
 
@@ -72,11 +72,8 @@ class Causes(Document):
     causes: tuple[Cause, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _no_cause_twice(self) -> Causes:
-        ids = [cause.id for cause in self.causes]
-        if twice := sorted({one for one in ids if ids.count(one) > 1}):
-            message = f"{', '.join(twice)} is there twice; allowed: every id once"
-            raise ValueError(message)
+    def _no_cause_twice(self) -> Self:
+        each_once(cause.id for cause in self.causes)
         return self
 
 

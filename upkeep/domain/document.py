@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -59,6 +61,13 @@ def _name(value: Any) -> Any:  # noqa: ANN401 - whatever YAML held
         return value
     message = "is not a name; letters, digits, '.', '_' and '-', at most 128, beginning with a letter or digit"
     raise ValueError(message)
+
+
+def each_once(ids: Iterable[str]) -> None:
+    """Raise ValueError that names every id that is there more than once."""
+    if twice := sorted(one for one, times in Counter(ids).items() if times > 1):
+        message = f"{', '.join(twice)} is there twice; allowed: every id once"
+        raise ValueError(message)
 
 
 def words(duration: timedelta) -> str:

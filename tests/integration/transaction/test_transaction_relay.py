@@ -17,9 +17,11 @@ import pytest
 
 from tests.integration.transaction.machine import Machine, tar_gz
 from upkeep.errors import ArtifactError
+from upkeep.hosts.host_change import Order
 from upkeep.services.relay import Relay
 
 SOON = timedelta(minutes=1)
+NOISE = random.Random(7).randbytes(1_000_000)
 
 
 @pytest.fixture
@@ -31,9 +33,8 @@ def relay() -> Iterator[Relay]:
 @pytest.fixture
 def archive(machine: Machine, tmp_path: Path) -> Path:
     """The archive on the controller; a megabyte, so that a link can break in its middle."""
-    noise = random.Random(7).randbytes(1_000_000)
     agent = (machine.root / "usr/bin/agent").read_bytes()
-    machine.archives["2.0.0"] = tar_gz(("agent-x/bin/agent", agent, 0o755), ("agent-x/noise", noise, 0o644))
+    machine.archives["2.0.0"] = tar_gz(("agent-x/bin/agent", agent, 0o755), ("agent-x/noise", NOISE, 0o644))
     path = tmp_path / "archive"
     path.write_bytes(machine.archives["2.0.0"])
     return path
@@ -48,6 +49,13 @@ def pull(machine: Machine, tools: Path, order, url: str, **environment: str) -> 
     change = machine.change(**environment)
     change._transport._env["PATH"] = f"{machine.root}/bin:{tools}"
     change.fetch(order, url, one_time=True, timeout=timedelta(seconds=20))
+
+
+def unpacked(machine: Machine, order: Order) -> bytes:
+    """Stage what came; the large file as it was unpacked on the host."""
+    machine.change().stage(order)
+    (noise,) = machine.root.glob("opt/agent/releases/*/agent-x/noise")
+    return noise.read_bytes()
 
 
 @contextmanager
@@ -81,7 +89,7 @@ def test_a_host_pulls_from_the_relay_and_unpacks_it(
 ) -> None:
     order = machine.locked()
     pull(machine, pulling, order, address(relay, archive))
-    machine.change().stage(order)
+    assert unpacked(machine, order) == NOISE
 
 
 def test_a_link_that_breaks_in_the_middle_is_gone_on_with_under_a_new_address(
@@ -97,7 +105,7 @@ def test_a_link_that_breaks_in_the_middle_is_gone_on_with_under_a_new_address(
         pull(machine, pulling, order, url)
     assert machine.change().partial_size(order) == here, "what had come was kept"
     pull(machine, pulling, order, address(relay, archive))
-    machine.change().stage(order)
+    assert unpacked(machine, order) == NOISE
 
 
 def test_a_push_goes_on_where_a_pull_broke(machine: Machine, relay: Relay, archive: Path, pulling: Path) -> None:
@@ -106,7 +114,7 @@ def test_a_push_goes_on_where_a_pull_broke(machine: Machine, relay: Relay, archi
         pull(machine, pulling, order, through(address(relay, archive), door))
     here = machine.change().partial_size(order)
     machine.change().deliver(order, [archive.read_bytes()[here:]], offset=here)
-    machine.change().stage(order)
+    assert unpacked(machine, order) == NOISE
 
 
 def test_a_part_that_was_wrong_is_dropped_and_comes_again(
@@ -119,7 +127,7 @@ def test_a_part_that_was_wrong_is_dropped_and_comes_again(
         pull(machine, pulling, order, address(relay, archive))
     assert machine.change().partial_size(order) == 0
     pull(machine, pulling, order, address(relay, archive))
-    machine.change().stage(order)
+    assert unpacked(machine, order) == NOISE
 
 
 def test_another_file_than_the_signed_one_does_not_stay(
@@ -145,7 +153,7 @@ def test_a_proxy_that_the_host_has_is_not_told_the_address(
 ) -> None:
     order = machine.locked()
     pull(machine, pulling, order, address(relay, archive), http_proxy="http://127.0.0.1:9", no_proxy="")
-    machine.change().stage(order)
+    assert unpacked(machine, order) == NOISE
 
 
 def watched(program: Path, log: Path) -> None:

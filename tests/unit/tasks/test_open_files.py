@@ -40,8 +40,10 @@ def test_what_the_system_does_not_allow_is_refused_with_the_number_needed_and_th
 def test_without_a_limit_nothing_is_said(limits) -> None:
     limits["now"] = (1024, resource.RLIM_INFINITY)
     make_room(100_000)
+    assert limits["now"] == (100_000, resource.RLIM_INFINITY)
     limits["now"] = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     make_room(100_000)
+    assert limits["now"] == (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 
 def test_the_need_grows_with_hosts_and_their_jumps_up_to_the_connections_that_are_kept() -> None:
