@@ -18,5 +18,5 @@ BACKUPS_AT_ONCE = 3
 def backup(request: RunRequest) -> RunReport:
     """Take one full, verified backup of every target: configuration, keys, state, service."""
     with open_run("backup", request, with_archives=False) as session:
-        results = for_each_open_host(session, back_up_host)
+        results = for_each_open_host(session, back_up_host, at_once=BACKUPS_AT_ONCE)
         return close_and_report(session, *outcome_of(results))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any
 
 from prefect.exceptions import Pause
-from prefect.futures import PrefectFuture
 
 from flows.handing_out import submitted
+from flows.opening import HOSTS_AT_ONCE
+from tasks.batches import Begin, Begun, host_tasks
 from tasks.collect import answer_for
 from tasks.keep_approvals import ApprovalKeeper
 from tasks.may_start import MayStart
@@ -23,7 +24,7 @@ from upkeep.domain.orders import Change, Changed, Checked, Event, Look, Order, S
 
 STOP_ASKED_EVERY = timedelta(seconds=2)
 
-Answers = SimpleQueue[tuple[Order, "PrefectFuture[Any] | Future[Any]"]]
+Answers = SimpleQueue[tuple[Order, Begun]]
 
 
 def engine_of(session: RunSession, *, last_look: bool = True) -> Engine:
@@ -65,11 +66,11 @@ def conduct(session: RunSession, engine: Engine) -> None:
     Raises:
         Pause: the run was suspended in Prefect's UI; the hosts in work were finished, and what comes next is for the resumed run.
     """
-    with shards_for(session) as shards:
-        _conduct(session, engine, shards)
+    with shards_for(session) as shards, host_tasks(len(session.hosts), HOSTS_AT_ONCE) as begin:
+        _conduct(session, engine, partial(_hand_out, session, shards, begin))
 
 
-def _conduct(session: RunSession, engine: Engine, shards: Shards | None) -> None:
+def _conduct(session: RunSession, engine: Engine, hand_out: Callable[[Order, Answers], None]) -> None:
     answers: Answers = SimpleQueue()
     open_orders = 0
     suspended: Pause | None = None
@@ -78,7 +79,7 @@ def _conduct(session: RunSession, engine: Engine, shards: Shards | None) -> None
     while open_orders or not (engine.finished or suspended or engine.waits_for):
         for order in [] if suspended else engine.orders(steady_now()):
             stages.note()
-            _hand_out(session, order, answers, shards)
+            hand_out(order, answers)
             open_orders += 1
         for event in _wait(session, answers, None if suspended else engine.wake_at()):
             open_orders -= 1
@@ -95,12 +96,12 @@ def _conduct(session: RunSession, engine: Engine, shards: Shards | None) -> None
         _write_down_the_rest(session, engine)
 
 
-def _hand_out(session: RunSession, order: Order, answers: Answers, shards: Shards | None) -> None:
-    def done(future: PrefectFuture[Any] | Future[Any]) -> None:
+def _hand_out(session: RunSession, shards: Shards | None, begin: Begin, order: Order, answers: Answers) -> None:
+    def done(future: Begun) -> None:
         answers.put((order, future))
 
     if shards is None or isinstance(order, Look):
-        submitted(session, order).add_done_callback(done)
+        submitted(session, order, begin).add_done_callback(done)
     else:
         shards.hand_out(order, done)
 
@@ -120,7 +121,7 @@ def _wait(session: RunSession, answers: Answers, wake_at: datetime | None) -> li
         return got
 
 
-def _answer(session: RunSession, order: Order, future: PrefectFuture[Any] | Future[Any]) -> Event | Pause:
+def _answer(session: RunSession, order: Order, future: Begun) -> Event | Pause:
     kept = session.take_answer(order.host) if isinstance(order, (Change, Undo)) else None
     try:
         return answer_for(order, future.result)

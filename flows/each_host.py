@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any
 
 from prefect import Task
-from prefect.futures import PrefectFuture
 
+from flows.opening import HOSTS_AT_ONCE
+from tasks.batches import Begun, host_tasks
 from tasks.collect import collected
 from tasks.session import RunSession
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
@@ -22,14 +23,17 @@ def for_each_host(
     result: Callable[[Any], HostResult] = lambda answer: answer,
     *,
     keep: Callable[[HostResult], bool] = lambda _: True,
+    at_once: int = HOSTS_AT_ONCE,
 ) -> dict[str, HostResult]:
     """Run `step(session, host)` for every host; what came of each goes into the history if `keep` says so."""
-    futures: dict[str, PrefectFuture[Any]] = {host: step.submit(session, host) for host in hosts}
+    wanted = tuple(hosts)
     results: dict[str, HostResult] = {}
-    for host, future in futures.items():
-        results[host] = collected(partial(_answer, future, result))
-        if keep(results[host]):
-            session.history.host_result(session.record.id, host, results[host])
+    with host_tasks(len(wanted), at_once) as begin:
+        begun = {host: begin(step, session, host) for host in wanted}
+        for host, future in begun.items():
+            results[host] = collected(partial(_answer, future, result))
+            if keep(results[host]):
+                session.history.host_result(session.record.id, host, results[host])
     return results
 
 
@@ -39,13 +43,14 @@ def for_each_open_host(
     result: Callable[[Any], HostResult] = lambda answer: answer,
     *,
     keep: Callable[[HostResult], bool] = lambda _: True,
+    at_once: int = HOSTS_AT_ONCE,
 ) -> dict[str, HostResult]:
     """The same for every target that has no outcome yet; what came of all of them."""
     left = [host for host in session.hosts if host not in session.known]
-    return {**session.known, **for_each_host(session, step, left, result, keep=keep)}
+    return {**session.known, **for_each_host(session, step, left, result, keep=keep, at_once=at_once)}
 
 
-def _answer(future: PrefectFuture[Any], result: Callable[[Any], HostResult]) -> HostResult:
+def _answer(future: Begun, result: Callable[[Any], HostResult]) -> HostResult:
     return result(future.result())
 
 

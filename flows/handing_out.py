@@ -1,11 +1,8 @@
-"""Which task carries out which order of the engine."""
+"""Which step carries out which order of the engine."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from prefect.futures import PrefectFuture
-
+from tasks.batches import Begin, Begun
 from tasks.change_host import change_host
 from tasks.check_host import check_host
 from tasks.look_at_stage import look_at_stage
@@ -14,12 +11,12 @@ from tasks.session import RunSession
 from upkeep.domain.orders import Change, Check, Look, Order
 
 
-def submitted(session: RunSession, order: Order) -> PrefectFuture[Any]:
-    """The order's task, begun in this process."""
+def submitted(session: RunSession, order: Order, begin: Begin) -> Begun:
+    """The order's step, begun in this process."""
     if isinstance(order, Check):
-        return check_host.submit(session, order.host)
+        return begin(check_host, session, order.host)
     if isinstance(order, Change):
-        return change_host.submit(session, order.host, order.stage)
+        return begin(change_host, session, order.host, order.stage)
     if isinstance(order, Look):
         return look_at_stage.submit(session, order.stage, order.hosts)
-    return undo_host.submit(session, order.host, order.stage, order.reason, order.failure_class)
+    return begin(undo_host, session, order.host, order.stage, order.reason, order.failure_class)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from prefect import flow
-from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 
 from flows.handing_out import submitted
 from flows.opening import HOSTS_AT_ONCE, threads
+from tasks.batches import Begun, host_tasks
 from tasks.shard_part import ShardPart
 from upkeep.audit.order_book import Claim
 from upkeep.wiring import Site, site
@@ -27,12 +26,12 @@ def shard(run: str, number: int, lane: int = 0) -> int:
     Started by the run itself. When this flow run dies, its hosts become another's, which asks each how far it had come.
     """
     part = ShardPart(Site(site().settings, seals=False), run, number, lane)
-    with part.living():
+    with part.living(), host_tasks(part.hosts, HOSTS_AT_ONCE) as begin:
         while part.goes_on():
             for claim in part.claim(HOSTS_AT_ONCE):
-                submitted(part.session_for(claim), claim.order).add_done_callback(partial(_done, part, claim))
+                submitted(part.session_for(claim), claim.order, begin).add_done_callback(partial(_done, part, claim))
     return part.answered
 
 
-def _done(part: ShardPart, claim: Claim, future: PrefectFuture[Any]) -> None:
+def _done(part: ShardPart, claim: Claim, future: Begun) -> None:
     part.done(claim, future.result)

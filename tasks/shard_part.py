@@ -40,6 +40,11 @@ class ShardPart:
         self.answered = 0
         self._wake, self._ended = threading.Event(), threading.Event()
 
+    @property
+    def hosts(self) -> int:
+        """How many hosts the whole run has."""
+        return len(self._fresh.hosts)
+
     def session_for(self, claim: Claim) -> RunSession:
         """What the host's task works with."""
         return self._taken_up if claim.again else self._fresh
