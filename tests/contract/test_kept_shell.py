@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from upkeep.hosts.host_script import script
+from upkeep.hosts.host_script import library, script
 from upkeep.hosts.kept_shell import Ending
+from upkeep.hosts.transport import Transport
 
 pytestmark = pytest.mark.sshd
 
 
 def sessions(sshd) -> int:
     return sshd.log.read_text().count("Starting session")
+
+
+def variables(transport: Transport) -> set[str]:
+    return {line.split("=")[0] for line in transport.run("set").text.splitlines() if "=" in line} - {"_"}
 
 
 def test_scripts_leave_nothing_to_each_other(sshd, connect) -> None:
@@ -32,10 +38,15 @@ def test_scripts_leave_nothing_to_each_other(sshd, connect) -> None:
 
 def test_what_scripts_have_in_common_is_there_for_those_that_begin_with_it_and_for_no_other(sshd, connect) -> None:
     transport = connect(sshd.target())
+    before = variables(transport)
     settings = {"U": "/nonexistent", "RELEASES": "/nonexistent", "AGENT": "a", "SHA256": "0", "SIZE": 5}
     for _ in range(2):
         assert "size=0\nresult=ok\nend=ok\n" in transport.run(script(settings, "partial_size")).text
-    assert transport.run("command -v finish; echo $LIBRARY$shared").text == "\n"
+    assert variables(transport) == before
+    named = " ".join(re.findall(r"^(\w+)\(\)", library(), re.MULTILINE))
+    functions = f'for name in {named}; do case $(command -V "$name" 2>&1) in *function*) echo "$name" ;; esac; done'
+    assert "finish" in named
+    assert transport.run(functions).text == ""
 
 
 def test_a_script_that_takes_its_shell_along_is_a_reply_and_the_next_one_gets_another(sshd, connect) -> None:

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from upkeep.domain.profile import AgentProfile
 from upkeep.domain.template import fill
 from upkeep.errors import BadInput
+from upkeep.hosts.kept_shell import Kept
 
 _FILES = (
     "durable",
@@ -27,6 +28,8 @@ _FILES = (
     "prune",
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_FUNCTION = r"^(\w+)\(\)"
+_VARIABLE = r"^(\w+)="
 _CANDIDATE = "\0candidate\0"
 _CONFIG_CHECK_SECONDS = 60
 _MUTEX_SECONDS = 30
@@ -46,6 +49,14 @@ def library() -> str:
 def prelude() -> str:
     """How every script begins: the library, as a text that the dead-man switch takes along and as functions."""
     return f'LIBRARY={shlex.quote(library())}\neval "$LIBRARY"\n'
+
+
+@functools.cache
+def common() -> Kept:
+    """What a kept shell is told once: the prelude, and how it is forgotten."""
+    functions, variables = (set(re.findall(sign, library(), re.MULTILINE)) for sign in (_FUNCTION, _VARIABLE))
+    names = " ".join(sorted({"LIBRARY", "found", "folders", *variables}))
+    return Kept(prelude(), f"unset -f {' '.join(sorted(functions))}; unset {names}")
 
 
 def script(settings: Settings, phase: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import shlex
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from upkeep.hosts.bootstrap import MARKER, SCRIPT_CUT, framed
 
@@ -22,8 +22,9 @@ Kind = Literal["plain", "shared", "keep"]
 
 # Reads only what belongs to a call: `read` takes a line from a pipe byte by byte, and dd whole blocks.
 # A script waits for one word more after it has said that it is there: what has not begun may safely be sent again elsewhere.
+# What is kept is read once, by the loop itself: reading the library costs a host more than most scripts do.
 LOOP = f"""
-shared='' code=0
+forget='' code=0
 while IFS= read -r call; do
     # shellcheck disable=SC2086 # words
     set -- $call
@@ -35,14 +36,21 @@ while IFS= read -r call; do
     [ "$4" = keep ] || read -r go || exit {SCRIPT_CUT}
     case $4 in
     keep) eval "$text" ;;
-    shared) (eval "$shared"; eval "unset shared code call text go; set --; $text") </dev/null ;;
-    *) (eval "unset shared code call text go; set --; $text") </dev/null ;;
+    shared) (eval "unset forget code call text go; set --; $text") </dev/null ;;
+    *) (eval "$forget"; eval "unset forget code call text go; set --; $text") </dev/null ;;
     esac
     code=$?
     printf '{_ENDED}:%s:%s\\n' "$2" "$code"
     printf '{_ENDED}:%s:%s\\n' "$2" "$code" >&2
 done
 """
+
+
+class Kept(NamedTuple):
+    """What many scripts have in common, and the command that undoes it for one that has not."""
+
+    text: str
+    forget: str
 
 
 @dataclass(frozen=True)
@@ -59,9 +67,9 @@ class Frame:
         return cls(framed(script, nonce, kind), nonce.encode())
 
     @classmethod
-    def keeping(cls, text: str) -> Frame:
-        """What is run before every later `shared` script."""
-        return cls.of(f"shared={shlex.quote(text)}", "keep")
+    def keeping(cls, kept: Kept) -> Frame:
+        """What every later `shared` script finds, and no `plain` one."""
+        return cls.of(f"{kept.text}\nforget={shlex.quote(kept.forget)}\n", "keep")
 
 
 class Ending:

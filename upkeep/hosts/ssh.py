@@ -16,7 +16,7 @@ from upkeep.errors import HostError, LoginRefused, Unreachable
 from upkeep.hosts.answer import Answer
 from upkeep.hosts.bootstrap import Become, Call, encode_call
 from upkeep.hosts.feed import Feed
-from upkeep.hosts.host_script import prelude
+from upkeep.hosts.host_script import common
 from upkeep.hosts.kept_shell import LOOP
 from upkeep.hosts.ssh_link import SshLink, open_link
 from upkeep.hosts.ssh_session import SshSession
@@ -87,13 +87,13 @@ class SshTransport:
         return self._alone(script, become, (), None, limits)
 
     def _call(self, shell: SshShell, script: str, limits: Limits) -> Reply:
-        watch, shared = Stopwatch(self.host, limits), prelude()
-        if not script.startswith(shared):
+        watch, kept = Stopwatch(self.host, limits), common()
+        if not script.startswith(kept.text):
             code, answer = shell.call(script, "plain", limits, watch)
         else:
-            if shell.knows != shared:
-                shell.keep(shared, watch)
-            code, answer = shell.call(script.removeprefix(shared), "shared", limits, watch)
+            if shell.knows != kept.text:
+                shell.keep(kept, watch)
+            code, answer = shell.call(script.removeprefix(kept.text), "shared", limits, watch)
         return answer.reply(code, watch.seconds)
 
     def _open_shell(self, become: Become, watch: Stopwatch) -> SshShell | None:

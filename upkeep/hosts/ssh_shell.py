@@ -11,7 +11,7 @@ from upkeep.errors import Unreachable
 from upkeep.hosts.answer import Answer
 from upkeep.hosts.bootstrap import Become, Call
 from upkeep.hosts.feed import PIECE_BYTES, Feed
-from upkeep.hosts.kept_shell import GO, Ending, Frame, Kind
+from upkeep.hosts.kept_shell import GO, Ending, Frame, Kept, Kind
 from upkeep.hosts.ssh_link import SshLink
 from upkeep.hosts.ssh_session import KILLED_BY_SIGNAL, SshSession, Stdin
 from upkeep.hosts.stopwatch import Stopwatch
@@ -92,21 +92,21 @@ class SshShell(SshSession):
             Stdin(self._channel, self._bell).send(memoryview(GO))
         return self._until_ended(watch), self._answer
 
-    def keep(self, text: str, watch: Stopwatch) -> None:
+    def keep(self, kept: Kept, watch: Stopwatch) -> None:
         """Send what later scripts have in common.
 
         Raises:
             ShellGone: the shell is gone.
             CommandTimeout: a limit passed.
         """
-        self._send(Frame.keeping(text), 0)
+        self._send(Frame.keeping(kept), 0)
         try:
             self._until_ended(watch)
         except Unreachable as error:
             raise ShellGone from error
         if self._endings[0].code != 0:
             raise ShellGone
-        self.knows = text
+        self.knows = kept.text
 
     def end(self) -> None:
         """Let it go, and wait a moment for its end: a host may count it among the sessions it allows."""
