@@ -27,6 +27,7 @@ from tasks.vouching import Vouching
 from upkeep.domain.change import RunOutcome
 from upkeep.domain.record import RunRequest
 from upkeep.errors import AuditError
+from upkeep.garbage import collect_seldom, keep_for_good
 from upkeep.wiring import site
 
 HOSTS_AT_ONCE = 64
@@ -47,6 +48,8 @@ def open_run(runbook: str, request: RunRequest, *, with_archives: bool = True) -
     Raises:
         BadInput, Refused: before any host was touched.
     """
+    collect_seldom()
+    keep_for_good()
     session = _session(runbook, request, with_archives=with_archives)
     try:
         with (

@@ -11,6 +11,7 @@ import typer
 from upkeep import __version__
 from upkeep.cli import backups, checks, controller, history, lab, people, plan, runs
 from upkeep.errors import UpkeepError
+from upkeep.garbage import collect_seldom, keep_for_good
 
 app = typer.Typer(
     name="upkeep",
@@ -42,6 +43,7 @@ def _options(
 
 def main() -> None:
     """Entry point: errors made on purpose become one message and an exit code, never a traceback."""
+    collect_seldom()
     try:
         app()
     except UpkeepError as error:
@@ -52,3 +54,5 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        keep_for_good()

@@ -1,0 +1,18 @@
+"""How seldom Python looks for garbage: loading Prefect and SQLAlchemy leaves half a million objects that never become any."""
+
+from __future__ import annotations
+
+import gc
+
+_OBJECTS_BETWEEN = 100_000
+"""Python's own is 700. Starting a run takes 0.5 s less CPU with this, measured as `import flows.maintenance`, ended by `os._exit`."""
+
+
+def collect_seldom() -> None:
+    """Look for garbage after many new objects only."""
+    gc.set_threshold(_OBJECTS_BETWEEN, 20, 20)
+
+
+def keep_for_good() -> None:
+    """Never look again at what there is now: after loading, and before the process ends (0.5 to 0.8 s of CPU less)."""
+    gc.freeze()
