@@ -77,6 +77,7 @@ def worked(tmp_path: Path, prefect_server: dict[str, str]) -> Iterator[Worked]:
     if worker.poll() is None:
         os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()
+    sys.stdout.write((tmp_path / "worker.log").read_text()[-4000:])
 
 
 def terminate(worker: subprocess.Popen[bytes]) -> None:
@@ -91,7 +92,7 @@ def terminate(worker: subprocess.Popen[bytes]) -> None:
 
 def test_a_flow_process_that_is_killed_leaves_hosts_that_resume(lab: Lab, worked: Worked) -> None:
     run = worked.start(request_for(lab, healthy_time="5s"))
-    worked.until_switched(lab)
+    worked.until_switched(lab, run)
     os.kill(worked.flow_process(run), signal.SIGKILL)
     assert worked.when(run, *FINAL)["state"]["type"] == "CRASHED"
     worked.finish(run, lab)
@@ -99,7 +100,7 @@ def test_a_flow_process_that_is_killed_leaves_hosts_that_resume(lab: Lab, worked
 
 def test_after_a_workers_sigterm_the_run_is_marked_and_resumed(lab: Lab, worked: Worked) -> None:
     run = worked.start(request_for(lab, healthy_time="5s"))
-    worked.until_switched(lab)
+    worked.until_switched(lab, run)
     terminate(worked.worker)
     until(lambda: lives(worked.run_of(run).process) is False)
     worked.reconcile()
@@ -113,7 +114,7 @@ def test_after_a_workers_sigterm_the_run_is_marked_and_resumed(lab: Lab, worked:
 
 def test_a_flow_outlives_its_worker(lab: Lab, worked: Worked) -> None:
     run = worked.start(request_for(lab, healthy_time="3s"))
-    worked.until_switched(lab)
+    worked.until_switched(lab, run)
     worked.worker.kill()
     until(lambda: worked.run_of(run).outcome is not None)
     assert worked.run_of(run).outcome is RunOutcome.SUCCEEDED
@@ -122,7 +123,7 @@ def test_a_flow_outlives_its_worker(lab: Lab, worked: Worked) -> None:
 
 def test_worker_and_flow_killed_together_do_not_stay_running_for_ever(lab: Lab, worked: Worked) -> None:
     run = worked.start(request_for(lab, healthy_time="5s"))
-    worked.until_switched(lab)
+    worked.until_switched(lab, run)
     process = worked.flow_process(run)
     worked.worker.kill()
     os.kill(process, signal.SIGKILL)
@@ -135,7 +136,7 @@ def test_worker_and_flow_killed_together_do_not_stay_running_for_ever(lab: Lab, 
 
 def test_cancel_puts_hosts_in_work_back(lab: Lab, worked: Worked) -> None:
     run = worked.start(request_for(lab, healthy_time="15s"))
-    worked.until_switched(lab)
+    worked.until_switched(lab, run)
     worked.set_state(run, CANCELLING)
     until(lambda: worked.run_of(run).outcome is not None)
     assert worked.run_of(run).outcome is RunOutcome.STOPPED
@@ -144,7 +145,7 @@ def test_cancel_puts_hosts_in_work_back(lab: Lab, worked: Worked) -> None:
 
 def test_suspend_finishes_hosts_in_work_and_resume_goes_on(lab: Lab, worked: Worked) -> None:
     run = worked.start(request_for(lab, healthy_time="4s"))
-    worked.until_switched(lab)
+    worked.until_switched(lab, run)
     worked.set_state(run, SUSPENDED)
     until(lambda: lives(worked.run_of(run).process) is False)
     worked.set_state(run, RESUMING)

@@ -95,8 +95,11 @@ class Served:
         assert found is not None
         return found
 
-    def until_switched(self, lab: Lab) -> None:
-        until(lambda: "1.5.0" in versions(lab).values())
+    def until_switched(self, lab: Lab, run: str) -> None:
+        """Wait until a host runs the new version; when none ever does, say what became of the run."""
+        until(
+            lambda: "1.5.0" in versions(lab).values(), evidence=lambda: self.asked("GET", f"flow_runs/{run}")["state"]
+        )
 
 
 def _reads(address: str) -> bool:
@@ -106,8 +109,8 @@ def _reads(address: str) -> bool:
         return False
 
 
-def until(condition: Callable[[], bool], seconds: float = 300) -> None:
+def until(condition: Callable[[], bool], seconds: float = 300, *, evidence: Callable[[], object] = str) -> None:
     deadline = monotonic() + seconds
     while not condition():
-        assert monotonic() < deadline, "what was waited for did not happen"
+        assert monotonic() < deadline, f"what was waited for did not happen {evidence()}"
         sleep(0.05)

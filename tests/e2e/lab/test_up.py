@@ -57,7 +57,7 @@ def test_a_run_started_through_the_server_changes_the_fleet_and_leaves_its_artif
 
 def test_a_cancelled_run_puts_its_hosts_in_work_back(lab: Lab, served: Served) -> None:
     run = served.start(request_for(lab, healthy_time="15s"))
-    served.until_switched(lab)
+    served.until_switched(lab, run)
     served.set_state(run, CANCELLING)
     served.when(run, "CANCELLED", "COMPLETED")
     until(lambda: served.run_of(run).outcome is not None)
@@ -68,7 +68,7 @@ def test_a_cancelled_run_puts_its_hosts_in_work_back(lab: Lab, served: Served) -
 
 def test_a_suspended_run_finishes_its_hosts_in_work_and_goes_on_when_it_is_resumed(lab: Lab, served: Served) -> None:
     run = served.start(request_for(lab, healthy_time="4s"))
-    served.until_switched(lab)
+    served.until_switched(lab, run)
     served.set_state(run, SUSPENDED)
     until(lambda: lives(served.run_of(run).process) is False)
     done = {name for name, host in served.run_of(run).hosts.items() if host.outcome is HostOutcome.COMMITTED}
@@ -82,7 +82,7 @@ def test_a_suspended_run_finishes_its_hosts_in_work_and_goes_on_when_it_is_resum
 
 def test_a_run_whose_process_is_killed_is_taken_up_by_itself_where_its_plan_says_so(lab: Lab, served: Served) -> None:
     run = served.start(request_for(lab, healthy_time="4s", resume="auto"))
-    served.until_switched(lab)
+    served.until_switched(lab, run)
     first = served.run_of(run)
     os.kill(int(first.process.split(":")[2]), signal.SIGKILL)
     until(lambda: served.run_of(run).outcome is not None)
