@@ -135,7 +135,7 @@ def test_a_guard_left_by_a_switch_that_was_cut_gives_way_to_the_one_armed_later(
     first = guards(machine)
     (machine.upkeep / "guard").unlink()
     machine.change().switch(replace(order, dead_man=timedelta(minutes=5)))
-    assert len(guards(machine)) == 2
+    assert set(guards(machine)) - set(first)
     until(lambda: first[0] not in guards(machine))
     assert state_of(machine) is JournalState.SWITCHED
     assert len(guards(machine)) == 1

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from upkeep.hosts.bootstrap import SCRIPT_CUT
-from upkeep.hosts.kept_shell import GO, LOOP, Ending, Frame, Kind
+from upkeep.hosts.kept_shell import GO, LOOP, Ending, Frame, Kept, Kind
 
 SHELLS = [["dash"], ["bash"], ["busybox", "sh"]]
 
@@ -50,11 +50,11 @@ def test_every_script_has_its_own_process_output_and_exit_code(words: list[str])
 
 
 @pytest.mark.parametrize("words", SHELLS)
-def test_what_was_kept_is_run_before_shared_scripts_only(words: list[str]) -> None:
+def test_what_was_kept_is_there_for_shared_scripts_only(words: list[str]) -> None:
     frames = [
-        Frame.keeping("greet() { echo \"it's $1\"; }\nL='a\nb'\n"),
+        Frame.keeping(Kept("greet() { echo \"it's $1\"; }\nL='a\nb'\n", "unset -f greet; unset L")),
         Frame.of('greet me; echo "$L"', "shared"),
-        Frame.of('command -v greet; echo "[$L$shared]"', "plain"),
+        Frame.of('command -v greet; echo "[$L$forget]"', "plain"),
     ]
     done = talk(words, frames)
     assert [answer(done.stdout, frame) for frame in frames[1:]] == [(b"it's me\na\nb\n", 0), (b"[]\n", 0)]

@@ -13,7 +13,7 @@ binary_look() {
 	elif [ -e "$BINARY" ]; then
 		b_form=other
 	fi
-	[ ! -f "$BINARY" ] || { b_target=$(readlink -f -- "$BINARY") && b_sha256=$(known_hash "$b_target"); }
+	[ ! -f "$BINARY" ] || { b_target=$(readlink -f -- "$BINARY") && know_hash "$b_target" && b_sha256=$known; }
 }
 
 roots_in() {
@@ -43,10 +43,10 @@ list_tree() {
 		for own in "$U" "$RELEASES"; do
 			[ ! -d "$own" ] || [ "$kind" = binary ] || set -- "$@" -samefile "$own" -prune -o
 		done
-		(cd / && find ".$root" "$@" -type d -printf "$kind\\t%y\\t%m\\t%U:%G\\t0\\t0\\t%i\\t%p\\0" -o \
+		(cd / && exec "$FIND" ".$root" "$@" -type d -printf "$kind\\t%y\\t%m\\t%U:%G\\t0\\t0\\t%i\\t%p\\0" -o \
 			-printf "$kind\\t%y\\t%m\\t%U:%G\\t%s\\t%T@\\t%i\\t%p\\0") >>"$list.raw" 2>>"$list.err" || whole=no
 	done <"$1"
-	[ "$(tr -cd '\001' <"$list.raw" | wc -c)" -eq 0 ] ||
+	[ -z "$(tr -cd '\001' <"$list.raw")" ] ||
 		finish backup-failed "a file name holds a control character: $(tr '\0' '\n' <"$list.raw" | grep "$(printf '\001')" | cut -f 8- | head -n 1)"
 	tr '\0\n' '\n\001' <"$list.raw" | sort -t "$TAB" -k 8 -u >"$list"
 	[ "$whole" = yes ]
@@ -60,9 +60,9 @@ names0() { cut -f "$1"- | tr '\n\001' '\0\n'; }
 program_in() {
 	only f "$1" | grep "^binary$TAB" | while IFS= read -r line; do
 		name=$(printf '%s' "$line" | cut -f 8- | tr '\001' '\n' && echo x)
-		sum=$(cd / && known_hash "${name%?x}")
-		[ -n "$sum" ] || exit 1
-		printf '%s\t%s\n' "$sum" "$line"
+		cd / && know_hash "${name%?x}"
+		[ -n "$known" ] || exit 1
+		printf '%s\t%s\n' "$known" "$line"
 	done
 }
 
@@ -124,7 +124,7 @@ keep_binary() {
 	rm -f -- "$1/binary"
 	wanted=$(binary_in "$1/upkeep-backup/manifest")
 	[ -n "$wanted" ] || return 0
-	copy_of "$b_target" "$1/binary" 2>>"$1/list.err" && sync "$1/binary" && [ "$(fresh_hash "$1/binary")" = "$wanted" ]
+	copy_of "$b_target" "$1/binary" 2>>"$1/list.err" && sync "$1/binary" && know_fresh "$1/binary" && [ "$known" = "$wanted" ]
 }
 
 # One attempt, in the folder $1; fails when anything changed or vanished meanwhile.
@@ -163,40 +163,42 @@ service_snapshot() {
 	done
 }
 
-write_before() {
-	{
-		say run "$RUN"
-		say version "$FROM"
-		say form "$b_form"
-		say link "$b_link"
-		say target "$b_target"
-		say sha256 "$b_sha256"
-		say active "$(sed -n 's/^ActiveState=//p' "$1/service.show" | head -n 1)"
-		say at "$(now)"
-	} | put "$1/before"
+before_text() {
+	say run "$RUN"
+	say version "$FROM"
+	say form "$b_form"
+	say link "$b_link"
+	say target "$b_target"
+	say sha256 "$b_sha256"
+	get "$1/service.show" ActiveState
+	say active "$got"
+	say at "$(date +%s)"
 }
+
+write_before() { text=$(before_text "$1") && put "$1/before" "$text"; }
 
 tell_backup() {
 	say path "$1"
-	say run "$(field "$1/upkeep-backup/before" run)"
-	say sha256 "$(field "$1/verified" sha256)"
-	say size_bytes "$(field "$1/verified" size_bytes)"
-	say files "$(field "$1/verified" files)"
-	[ "$(field "$1/verified" binary)" != beside ] || say binary_sha256 "$(binary_in "$1/upkeep-backup/manifest")"
+	get "$1/upkeep-backup/before" run && say run "$got"
+	for name in sha256 size_bytes files; do
+		get "$1/verified" "$name" && say "$name" "$got"
+	done
+	get "$1/verified" binary
+	[ "$got" != beside ] || say binary_sha256 "$(binary_in "$1/upkeep-backup/manifest")"
 	sed -n 's/^\(skipped\|vanished\)=/&/p' "$1/verified"
 }
 
-write_verified() {
-	{
-		say sha256 "$(known_hash "$1/archive.tar.gz")"
-		say size_bytes "$(size_of "$1/archive.tar.gz")"
-		say files "$(wc -l <"$1/upkeep-backup/manifest" | tr -d ' ')"
-		say at "$(now)"
-		[ ! -f "$1/binary" ] || say binary beside
-		[ ! -f "$1/list" ] || only bcps "$1/list" | cut -f 8- | sed 's/^\./skipped=/'
-		[ ! -s "$1/vanished" ] || sed 's/^\./vanished=/' "$1/vanished"
-	} | put "$1/verified"
+verified_text() {
+	know_hash "$1/archive.tar.gz" && say sha256 "$known"
+	say size_bytes "$(size_of "$1/archive.tar.gz")"
+	say files "$(wc -l <"$1/upkeep-backup/manifest" | tr -d ' ')"
+	say at "$(date +%s)"
+	[ ! -f "$1/binary" ] || say binary beside
+	[ ! -f "$1/list" ] || only bcps "$1/list" | cut -f 8- | sed 's/^\./skipped=/'
+	[ ! -s "$1/vanished" ] || sed 's/^\./vanished=/' "$1/vanished"
 }
+
+write_verified() { text=$(verified_text "$1") && put "$1/verified" "$text"; }
 
 # Makes and compares a backup in the folder $1; a file that changes is read again, three times in all.
 make_backup() {
@@ -281,7 +283,8 @@ phase_restore_from() {
 	rm -rf -- "$fresh"
 	mkdir -p "$fresh" && chmod 0700 "$fresh" && cat >"$fresh/archive.tar.gz" || finish failed "$fresh cannot be written"
 	tar -xzf "$fresh/archive.tar.gz" -C "$fresh" --no-same-owner upkeep-backup 2>/dev/null || finish backup-damaged "the archive is not a whole backup of Upkeep's"
-	run=$(field "$fresh/upkeep-backup/before" run)
+	get "$fresh/upkeep-backup/before" run
+	run=$got
 	case $run in '' | .* | *[!A-Za-z0-9._-]*) finish backup-damaged "the archive does not say which run it is of" ;; esac
 	agrees "$fresh/archive.tar.gz" "$fresh/upkeep-backup/manifest" "$fresh/check" inside || finish backup-damaged "the archive does not compare with its manifest"
 	write_verified "$fresh" || finish failed "$fresh cannot be written"
@@ -300,7 +303,8 @@ phase_restore_from() {
 journal_from_backup() {
 	journal_clear
 	binary_look
-	j_run=$run j_fence=$FENCE j_from_version=$(field "$place/upkeep-backup/before" version) j_to_target=$b_link j_backup=$place
-	j_from_target=$(field "$place/upkeep-backup/before" link)
+	j_run=$run j_fence=$FENCE j_to_target=$b_link j_backup=$place
+	get "$place/upkeep-backup/before" version && j_from_version=$got
+	get "$place/upkeep-backup/before" link && j_from_target=$got
 	journal_write committed "the journal was gone; rebuilt from the controller's backup" controller
 }

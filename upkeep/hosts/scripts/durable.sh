@@ -22,6 +22,8 @@ tar() { "$TAR" "$@"; }
 
 now() { date +%s; }
 
+# What starts a process, as a subshell does, costs a host more than what it says: take_…, know_… and get answer in a variable.
+
 pause() { sleep 0.2 2>/dev/null || sleep 1; }
 
 digest() { sum_of=$(sha256sum) && printf '%s\n' "${sum_of%% *}"; }
@@ -30,37 +32,42 @@ digest() { sum_of=$(sha256sum) && printf '%s\n' "${sum_of%% *}"; }
 on_path openssl
 OPENSSL=$found
 
-# The SHA-256 of a file, nothing when it cannot be read.
-hash_of() {
+# The SHA-256 of a file is $sum_of, empty when it cannot be read.
+take_hash() {
+	sum_of=''
 	{
-		sum_of=''
 		[ ! -x "$OPENSSL" ] || sum_of=$("$OPENSSL" dgst -sha256 -r <"$1")
 		case $sum_of in [0-9a-f]*' *'*) sum_of=${sum_of%% *} ;; *) sum_of='' ;; esac
-		[ "${#sum_of}" -eq 64 ] || { sum_of=$(sha256sum <"$1") && sum_of=${sum_of%% *}; } || return 0
-		printf '%s\n' "$sum_of"
+		[ "${#sum_of}" -eq 64 ] || { sum_of=$(sha256sum <"$1") && sum_of=${sum_of%% *}; } || sum_of=''
 	} 2>/dev/null || true
 }
 
-# A file as it is in this boot: any write, rename or new owner changes it. Empty where times have no fractions of a second.
-stamp_of() {
-	its_stamp=$(stat -c '%d %i %s %y %z' -- "$1" 2>/dev/null)
-	case $its_stamp in *.*.*) printf '%s %s\n' "$its_stamp" "$(boot_id)" ;; esac
+# A file as it is in this boot is $stamp: any write, rename or new owner changes it. Empty where times have no fractions of a second.
+take_stamp() {
+	stamp=$(stat -c '%d %i %s %y %z' -- "$1" 2>/dev/null)
+	case $stamp in
+	*.*.*) take_boot && stamp="$stamp $its_boot" ;;
+	*) stamp='' ;;
+	esac
 }
 
-# What was hashed is not read again while its stamp stays (docs/adr/0011). For the way back `hash_of` is asked, always.
-known_hash() {
-	stamp=$(stamp_of "$1")
-	[ -n "$stamp" ] || { hash_of "$1" && return; }
-	known=$(field "$U/hashes" "$stamp")
-	if [ -n "$known" ]; then printf '%s\n' "$known"; else fresh_hash "$1"; fi
+# What was hashed is not read again while its stamp stays (docs/adr/0011): $known. For the way back `take_hash` is asked, always.
+know_hash() {
+	take_stamp "$1"
+	get "$U/hashes" "$stamp"
+	known=$got
+	[ -n "$stamp" ] && [ -n "$known" ] || know_fresh "$1"
 }
 
 # Read anew, and kept for the steps that follow.
-fresh_hash() {
-	stamp=$(stamp_of "$1")
-	known=$(hash_of "$1")
-	[ -z "$stamp" ] || [ -z "$known" ] || [ "$(stamp_of "$1")" != "$stamp" ] || remember_hash "$stamp" "$known"
-	printf '%s\n' "$known"
+know_fresh() {
+	take_stamp "$1"
+	its_stamp=$stamp
+	take_hash "$1"
+	known=$sum_of
+	[ -n "$its_stamp" ] && [ -n "$known" ] || return 0
+	take_stamp "$1"
+	[ "$stamp" != "$its_stamp" ] || remember_hash "$stamp" "$known"
 }
 
 # Only while a run owns the host: a look leaves nothing behind.
@@ -102,13 +109,17 @@ finish() {
 	exit 0
 }
 
-# The value of a key in a file of key=value lines. No program is started for it: a host's step asks dozens of times.
-field() {
+# Whether a key in such a file has this value.
+same() { get "$1" "$2" && [ "$got" = "$3" ]; }
+
+# The value of a key in a file of key=value lines is $got: a host's step asks dozens of times.
+get() {
+	got=''
 	{ while IFS= read -r its_line || [ -n "$its_line" ]; do
 		case $its_line in
 		"$2="*)
-			printf '%s\n' "${its_line#*=}"
-			return
+			got=${its_line#*=}
+			return 0
 			;;
 		esac
 	done <"$1"; } 2>/dev/null || true
@@ -129,9 +140,13 @@ replace() {
 	fi
 }
 
-# Standard input becomes the file, all of it or not at all.
+# A text becomes the file, all of it or not at all.
 put() {
-	(umask 077 && cat >"$1.new") && sync "$1.new" && replace "$1.new" "$1" && sync "${1%/*}"
+	umask 077
+	printf '%s\n' "$2" 2>/dev/null >"$1.new"
+	written=$?
+	umask 022
+	[ "$written" -eq 0 ] && sync "$1.new" && replace "$1.new" "$1" && sync "${1%/*}"
 }
 
 # A symbolic link replaces what has that name, in one step.

@@ -12,10 +12,9 @@ guard_kind() {
 	fi
 }
 
-boot_id() {
+take_boot() {
 	its_boot=unknown
-	{ IFS= read -r its_boot </proc/sys/kernel/random/boot_id; } 2>/dev/null
-	echo "$its_boot"
+	{ IFS= read -r its_boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || true
 }
 
 # When a process was started, in ticks since boot: with its id it means this process and never another.
@@ -27,31 +26,40 @@ started() {
 }
 
 guard_alive() {
-	g_pid=$(field "$U/guard" pid)
-	[ -n "$g_pid" ] && [ "$(field "$U/guard" boot)" = "$(boot_id)" ] && [ "$(started "$g_pid")" = "$(field "$U/guard" started)" ]
+	get "$U/guard" pid
+	g_pid=$got
+	get "$U/guard" boot
+	take_boot
+	[ -n "$g_pid" ] && [ "$got" = "$its_boot" ] || return 1
+	get "$U/guard" started
+	[ "$(started "$g_pid")" = "$got" ]
 }
 
 guard_armed() {
 	[ -f "$U/guard" ] || return 1
-	case $(field "$U/guard" kind) in
+	get "$U/guard" kind
+	case $got in
 	systemd) [ "$(ctl is-active "$GUARD_UNIT.timer" 2>/dev/null)" = active ] ;;
 	*) guard_alive ;;
 	esac
 }
 
+guard_text() {
+	say kind "$1"
+	say run "$RUN"
+	say deadline "$j_guard_deadline"
+	take_boot
+	say boot "$its_boot"
+	say pid "$2"
+	say started "$3"
+}
+
 guard_write() {
-	{
-		say kind "$1"
-		say run "$RUN"
-		say deadline "$j_guard_deadline"
-		say boot "$(boot_id)"
-		say pid "$2"
-		say started "$3"
-	} | put "$U/guard" || finish failed "the dead-man switch in $U cannot be written"
+	text=$(guard_text "$@") && put "$U/guard" "$text" || finish failed "the dead-man switch in $U cannot be written"
 }
 
 guard_arm() {
-	printf '%s\n' "$SETTINGS" "$LIBRARY" "guard_main \"\$1\"" | put "$U/incoming/guard.sh" || finish failed "the dead-man switch in $U cannot be written"
+	put "$U/incoming/guard.sh" "$SETTINGS$newline$LIBRARY${newline}guard_main \"\$1\"" || finish failed "the dead-man switch in $U cannot be written"
 	if [ "$(guard_kind)" = systemd ]; then arm_units; else arm_process; fi
 }
 
@@ -92,8 +100,8 @@ unit_text() {
 
 arm_units() {
 	guard_write systemd '' ''
-	unit_text timer | put "$UNITS/$GUARD_UNIT.timer" && unit_text service | put "$UNITS/$GUARD_UNIT.service" &&
-		unit_text boot | put "$UNITS/$GUARD_UNIT-boot.service" || finish guard-failed "$UNITS cannot be written"
+	put "$UNITS/$GUARD_UNIT.timer" "$(unit_text timer)" && put "$UNITS/$GUARD_UNIT.service" "$(unit_text service)" &&
+		put "$UNITS/$GUARD_UNIT-boot.service" "$(unit_text boot)" || finish guard-failed "$UNITS cannot be written"
 	log_anew
 	ctl_logged daemon-reload && ctl_logged enable "$GUARD_UNIT.timer" "$GUARD_UNIT-boot.service" &&
 		ctl_logged restart "$GUARD_UNIT.timer" && guard_armed || finish guard-failed "$(tail -c 400 "$U/systemctl.log")"

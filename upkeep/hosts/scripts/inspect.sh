@@ -11,15 +11,16 @@ tell_binary() {
 
 tell_guard() {
 	[ -f "$U/guard" ] || return
-	say guard.kind "$(field "$U/guard" kind)"
-	say guard.run "$(field "$U/guard" run)"
-	say guard.deadline "$(field "$U/guard" deadline)"
+	for name in kind run deadline; do
+		get "$U/guard" "$name" && say "guard.$name" "$got"
+	done
 	if guard_armed; then say guard.armed yes; else say guard.armed no; fi
 }
 
 phase_inspect() {
-	say now "$(now)"
-	say boot_id "$(boot_id)"
+	say now "$(date +%s)"
+	take_boot
+	say boot_id "$its_boot"
 	if journal_unreadable; then
 		journal_rebuild
 		j_state=corrupt j_reason="the journal is unreadable; known from $rebuilt_from"

@@ -9,20 +9,26 @@ journal_clear() {
 	j_backup='' j_reason='' j_actor='' j_updated_at=0 j_guard_deadline=0
 }
 
+# $1 what stands before every key.
 journal_text() {
-	say state "$j_state"
-	say run "$j_run"
-	say fence "$j_fence"
-	say agent "$j_agent"
-	say from_version "$j_from_version"
-	say from_target "$j_from_target"
-	say to_version "$j_to_version"
-	say to_target "$j_to_target"
-	say backup "$j_backup"
-	say reason "$j_reason"
-	say actor "$j_actor"
-	say updated_at "$j_updated_at"
-	say guard_deadline "$j_guard_deadline"
+	say "$1state" "$j_state"
+	say "$1run" "$j_run"
+	say "$1fence" "$j_fence"
+	say "$1agent" "$j_agent"
+	say "$1from_version" "$j_from_version"
+	say "$1from_target" "$j_from_target"
+	say "$1to_version" "$j_to_version"
+	say "$1to_target" "$j_to_target"
+	say "$1backup" "$j_backup"
+	say "$1reason" "$j_reason"
+	say "$1actor" "$j_actor"
+	say "$1updated_at" "$j_updated_at"
+	say "$1guard_deadline" "$j_guard_deadline"
+}
+
+# The SHA-256 of a text and a line break is $sum_of.
+take_sum() {
+	sum_of=$(printf '%s\n' "$1" | sha256sum) && sum_of=${sum_of%% *}
 }
 
 journal_read() {
@@ -31,7 +37,7 @@ journal_read() {
 	while IFS= read -r line; do
 		case $line in sum=*) sum=${line#sum=} ;; *) text=$text$line$newline sum='' ;; esac
 	done <"$1"
-	[ -n "$sum" ] && its_sum=$(printf '%s' "$text" | sha256sum) && [ "${its_sum%% *}" = "$sum" ] || return 1
+	[ -n "$sum" ] && take_sum "${text%"$newline"}" && [ "$sum_of" = "$sum" ] || return 1
 	journal_clear
 	while IFS= read -r line; do
 		value=${line#*=}
@@ -55,13 +61,13 @@ journal_read() {
 
 # State, reason and actor are written down. A copy lies with the run's backup.
 journal_try() {
-	j_state=$1 j_reason=$2 j_actor=$3 j_updated_at=$(now)
-	text=$(journal_text)
-	sum=$(printf '%s\n' "$text" | sha256sum) && sum=${sum%% *} || return 1
+	j_state=$1 j_reason=$2 j_actor=$3 j_updated_at=$(date +%s)
+	text=$(journal_text '')
+	take_sum "$text" || return 1
 	set -- "$U/journal"
 	[ ! -d "$j_backup" ] || set -- "$@" "$j_backup/journal"
 	for its_file in "$@"; do
-		(umask 077 && printf '%s\nsum=%s\n' "$text" "$sum" >"$its_file.new") || return 1
+		(umask 077 && printf '%s\nsum=%s\n' "$text" "$sum_of" >"$its_file.new") || return 1
 	done
 	sync "$U/journal.new" ${2:+"$2.new"} || return 1
 	for its_file in "$@"; do
@@ -108,7 +114,7 @@ journal_open() {
 	fi
 }
 
-tell_journal() { journal_text | sed 's/^/journal./'; }
+tell_journal() { journal_text journal.; }
 
 # Whether the host is between two versions: something may have been switched, and no end is written down.
 unfinished() {

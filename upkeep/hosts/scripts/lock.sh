@@ -21,18 +21,19 @@ lock_read() {
 	[ -n "$l_run" ]
 }
 
+# $1 what stands before every key.
 lock_text() {
-	say run "$l_run"
-	say owner "$l_owner"
-	say reason "$l_reason"
-	say since "$l_since"
-	say until "$l_until"
-	say fence "$l_fence"
+	say "$1run" "$l_run"
+	say "$1owner" "$l_owner"
+	say "$1reason" "$l_reason"
+	say "$1since" "$l_since"
+	say "$1until" "$l_until"
+	say "$1fence" "$l_fence"
 }
 
-tell_lock() { lock_text | sed 's/^/lock./'; }
+tell_lock() { lock_text lock.; }
 
-lock_write() { lock_text | put "$U/lock" || finish failed "the lock in $U cannot be written"; }
+lock_write() { text=$(lock_text '') && put "$U/lock" "$text" || finish failed "the lock in $U cannot be written"; }
 
 # One writer at a time, controller or guard; then the journal as it is now.
 open_writer() {
@@ -67,7 +68,7 @@ next_fence() {
 
 phase_take_lock() {
 	open_writer
-	time=$(now) held=no again=no
+	time=$(date +%s) held=no again=no
 	! lock_read || held=yes
 	if [ "$held" = yes ] && [ "$TAKE_OVER" = no ]; then
 		if [ "$l_run" = "$RUN" ]; then
@@ -81,7 +82,7 @@ phase_take_lock() {
 		[ "$held" = yes ] || l_fence=0
 		l_fence=$(next_fence "$l_fence") l_since=$time
 		rm -f -- "$U/hashes" "$U/tools"
-		echo "$l_fence" | put "$U/fence" || finish failed "$U/fence cannot be written"
+		put "$U/fence" "$l_fence" || finish failed "$U/fence cannot be written"
 	fi
 	l_run=$RUN l_owner=$OWNER l_reason=$REASON l_until=$((time + LEASE))
 	lock_write

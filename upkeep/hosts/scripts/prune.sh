@@ -6,7 +6,8 @@ in_use() {
 		case $path in "$1"/*) return 0 ;; esac
 	done
 	for record in "$U"/backups/*/upkeep-backup/before; do
-		case $(field "$record" target) in "$1"/*) return 0 ;; esac
+		get "$record" target
+		case $got in "$1"/*) return 0 ;; esac
 	done
 	return 1
 }

@@ -19,7 +19,8 @@ begin_delivery() {
 	open_writer
 	own_lock
 	if [ -f "$(parcel)" ]; then
-		[ "$(hash_of "$(parcel)")" != "$SHA256" ] || finish ok
+		take_hash "$(parcel)"
+		[ "$sum_of" != "$SHA256" ] || finish ok
 		rm -f -- "$(parcel)"
 	fi
 	[ "$(size_of "$(part)")" -le "$SIZE" ] || rm -f -- "$(part)"
@@ -35,7 +36,8 @@ end_delivery() {
 	say size "$arrived"
 	[ "$arrived" -ge "$SIZE" ] || finish partial
 	unmoved=$(stat -c '%d %i %s %y' -- "$(part)")
-	found=$(hash_of "$(part)")
+	take_hash "$(part)"
+	found=$sum_of
 	if [ "$arrived" -ne "$SIZE" ] || [ "$found" != "$SHA256" ]; then
 		rm -f -- "$(part)"
 		say sha256 "$found"
@@ -45,7 +47,7 @@ end_delivery() {
 	open_writer
 	own_lock
 	replace "$(part)" "$(parcel)" && sync "$U/incoming" || finish failed "the archive cannot be kept"
-	stamp=$(stamp_of "$(parcel)")
+	take_stamp "$(parcel)"
 	case $stamp in "$unmoved "*) remember_hash "$stamp" "$SHA256" ;; esac
 	finish ok
 }
@@ -92,7 +94,7 @@ phase_fetch() {
 	message=''
 	[ "$started_at" -eq "$SIZE" ] || message=$(download) || failed=$?
 	# The server's file may have changed since the part was taken, or it cannot resume: once more from the first byte.
-	if [ "$started_at" -gt 0 ] && [ "$(size_of "$(part)")" -ge "$SIZE" ] && [ "$(hash_of "$(part)")" != "$SHA256" ] || [ "${failed:-0}" = 33 ]; then
+	if [ "$started_at" -gt 0 ] && [ "$(size_of "$(part)")" -ge "$SIZE" ] && take_hash "$(part)" && [ "$sum_of" != "$SHA256" ] || [ "${failed:-0}" = 33 ]; then
 		: >"$(part)"
 		failed=0
 		message=$(download) || failed=$?
@@ -162,18 +164,22 @@ judge_unpacked() {
 release_record() {
 	say archive "$SHA256"
 	say member "$member"
-	say sha256 "$(known_hash "$1/$member")"
+	know_hash "$1/$member" && say sha256 "$known"
 }
 
 # The release lies unpacked and unharmed where it should.
 release_whole() {
-	[ "$(field "$1/.upkeep-release" archive)" = "$SHA256" ] || return 1
-	member=$(field "$1/.upkeep-release" member)
-	[ -n "$member" ] && [ "$(hash_of "$1/$member")" = "$(field "$1/.upkeep-release" sha256)" ]
+	get "$1/.upkeep-release" archive
+	[ "$got" = "$SHA256" ] || return 1
+	get "$1/.upkeep-release" member
+	member=$got
+	get "$1/.upkeep-release" sha256
+	[ -n "$member" ] && take_hash "$1/$member" && [ "$sum_of" = "$got" ]
 }
 
 unpack_release() {
-	[ "$(known_hash "$(parcel)")" = "$SHA256" ] || finish mismatch "the archive on the host is missing or not the one that was delivered"
+	know_hash "$(parcel)"
+	[ "$known" = "$SHA256" ] || finish mismatch "the archive on the host is missing or not the one that was delivered"
 	fresh=$1.new
 	rm -rf -- "$fresh"
 	plain=$U/incoming/members.tar
@@ -221,6 +227,7 @@ phase_stage() {
 
 journal_staged() {
 	j_to_target=$1 j_fence=$FENCE
-	{ say target "$1" && say sha256 "$(field "$place/.upkeep-release" sha256)"; } | put "$j_backup/candidate" || finish failed "$j_backup cannot be written"
+	get "$place/.upkeep-release" sha256
+	text=$(say target "$1" && say sha256 "$got") && put "$j_backup/candidate" "$text" || finish failed "$j_backup cannot be written"
 	journal_write staged "$REASON" controller
 }

@@ -1,24 +1,28 @@
 # Putting back what a backup holds; safe to repeat, and safe to be cut anywhere and begun again.
 # shellcheck disable=SC2015,SC2034,SC2153,SC2154 # one library in several files; in 'a && b || finish', finish is meant for both
 
-# $1 how files are hashed: known_hash before the switch, hash_of on the way back.
+# $1 how files are hashed: know_hash before the switch, know_anew on the way back.
 archive_intact() {
-	[ -n "$j_backup" ] && [ -f "$j_backup/verified" ] && [ "$("$1" "$j_backup/archive.tar.gz")" = "$(field "$j_backup/verified" sha256)" ]
+	[ -n "$j_backup" ] && [ -f "$j_backup/verified" ] && "$1" "$j_backup/archive.tar.gz" && same "$j_backup/verified" sha256 "$known"
 }
 
 binary_intact() {
-	[ "$(field "$j_backup/verified" binary)" != beside ] ||
-		[ "$("$1" "$j_backup/binary")" = "$(binary_in "$j_backup/upkeep-backup/manifest")" ]
+	! same "$j_backup/verified" binary beside || { "$1" "$j_backup/binary" && [ "$known" = "$(binary_in "$j_backup/upkeep-backup/manifest")" ]; }
 }
+
+know_anew() { take_hash "$1" && known=$sum_of; }
 
 # The backup holds what the way back needs; the old binary may also lie where it was.
 backup_serves() {
 	before=$j_backup/upkeep-backup/before
-	archive_intact hash_of || return 1
-	for place in "$j_from_target" "$(field "$before" target)"; do
-		! whole "$place" "$(field "$before" sha256)" || return 0
+	archive_intact know_anew || return 1
+	get "$before" target
+	target=$got
+	get "$before" sha256
+	for place in "$j_from_target" "$target"; do
+		! whole "$place" "$got" || return 0
 	done
-	binary_intact hash_of
+	binary_intact know_anew
 }
 
 # Fields that must be the same afterwards: hash, type, mode, owner, name.
@@ -81,7 +85,7 @@ unpack_names() {
 
 # The binary of the backup under a new name, with mode and owner as they were.
 take_out() {
-	if [ "$(field "$j_backup/verified" binary)" = beside ]; then
+	if same "$j_backup/verified" binary beside; then
 		whole "$j_backup/binary" "$sha256" && (umask 022 && mkdir -p "${2%/*}") && put_copy "$j_backup/binary" "$2"
 		return
 	fi
@@ -104,7 +108,10 @@ clear_cut_copies() {
 restore_binary() {
 	before=$j_backup/upkeep-backup/before
 	if [ -f "$before" ]; then
-		form=$(field "$before" form) link=$(field "$before" link) target=$(field "$before" target) sha256=$(field "$before" sha256)
+		get "$before" form && form=$got
+		get "$before" link && link=$got
+		get "$before" target && target=$got
+		get "$before" sha256 && sha256=$got
 	else
 		form=link link=$j_from_target target=$j_from_target sha256=''
 		case $j_from_target in '') form='missing' ;; *-adopted/*) form='file' ;; esac
@@ -125,4 +132,4 @@ restore_binary() {
 	esac
 }
 
-whole() { [ -f "$1" ] && { [ -z "$2" ] || [ "$(hash_of "$1")" = "$2" ]; }; }
+whole() { [ -f "$1" ] && { [ -z "$2" ] || take_hash "$1" && [ "$sum_of" = "$2" ]; }; }

@@ -5,13 +5,14 @@
 undrifted() {
 	binary_look
 	before=$j_backup/upkeep-backup/before
-	[ "$b_form" = "$(field "$before" form)" ] && [ "$b_link" = "$(field "$before" link)" ] && [ "$b_sha256" = "$(field "$before" sha256)" ]
+	same "$before" form "$b_form" && same "$before" link "$b_link" && same "$before" sha256 "$b_sha256"
 }
 
 # A plain file gets a second name among the releases, so that it can be put back exactly.
 adopt() {
 	[ "$b_form" = file ] || return 0
-	[ "$(hash_of "$j_from_target")" != "$b_sha256" ] || return 0
+	take_hash "$j_from_target"
+	[ "$sum_of" != "$b_sha256" ] || return 0
 	(umask 022 && mkdir -p "${j_from_target%/*}") && put_file "$BINARY" "$j_from_target" && sync "$RELEASES" &&
 		{ say archive '' && say member "${BINARY##*/}" && say sha256 "$b_sha256"; } >"${j_from_target%/*}/.upkeep-release" ||
 		finish failed "the old binary cannot be kept aside in $RELEASES"
@@ -53,11 +54,10 @@ phase_switch() {
 	staged | armed | switched) ;;
 	*) tell_journal && finish "not-staged" ;;
 	esac
-	[ "$(field "$j_backup/candidate" target)" = "$j_to_target" ] && [ -n "$j_to_target" ] &&
-		[ "$(known_hash "$j_to_target")" = "$(field "$j_backup/candidate" sha256)" ] ||
-		finish mismatch "the unpacked binary is not the one that was checked"
-	archive_intact known_hash && binary_intact known_hash || finish backup-damaged "the backup on the host is gone or changed"
-	j_fence=$FENCE j_guard_deadline=$(($(now) + DEAD_MAN))
+	same "$j_backup/candidate" target "$j_to_target" && [ -n "$j_to_target" ] && know_hash "$j_to_target" &&
+		same "$j_backup/candidate" sha256 "$known" || finish mismatch "the unpacked binary is not the one that was checked"
+	archive_intact know_hash && binary_intact know_hash || finish backup-damaged "the backup on the host is gone or changed"
+	j_fence=$FENCE j_guard_deadline=$(($(date +%s) + DEAD_MAN))
 	if ! reserve_room; then
 		free_room
 		finish failed "no room in $U: 2 MiB and 64 inodes are kept for the way back"
@@ -65,7 +65,7 @@ phase_switch() {
 	switch_link
 	if [ ! -e "$j_backup/restarted" ] || [ "$(service_state)" != active ]; then
 		service_restart || finish not-started "$(service_evidence)"
-		echo yes | put "$j_backup/restarted" || finish failed "$j_backup cannot be written"
+		put "$j_backup/restarted" yes || finish failed "$j_backup cannot be written"
 	fi
 	finish ok
 }
@@ -77,7 +77,7 @@ phase_commit() {
 	*) tell_journal && finish not-switched ;;
 	esac
 	own_lock
-	[ "$(readlink -- "$BINARY")" = "$j_to_target" ] && [ "$(known_hash "$j_to_target")" = "$(field "$j_backup/candidate" sha256)" ] ||
+	[ "$(readlink -- "$BINARY")" = "$j_to_target" ] && know_hash "$j_to_target" && same "$j_backup/candidate" sha256 "$known" ||
 		finish drifted "$BINARY is not the new version any more"
 	j_guard_deadline=0 j_fence=$FENCE
 	[ "$j_state" = committed ] || journal_write committed "$REASON" controller
@@ -104,11 +104,11 @@ undo() {
 		fi
 		[ "$3" = boot ] || service_stop
 		free_room
-		[ "$WITH_STATE" = no ] || [ ! -d "$j_backup" ] || echo yes | put "$j_backup/with-state" || finish failed "$j_backup cannot be written"
+		[ "$WITH_STATE" = no ] || [ ! -d "$j_backup" ] || put "$j_backup/with-state" yes || finish failed "$j_backup cannot be written"
 		[ -n "$note" ] || restore_files "$(kinds_to_restore)" || finish failed "configuration or state cannot be restored"
 		restore_binary || finish failed "the old binary cannot be restored"
 		sync_restored
-		[ ! -d "$j_backup" ] || echo yes | put "$j_backup/restored" || finish failed "$j_backup cannot be written"
+		[ ! -d "$j_backup" ] || put "$j_backup/restored" yes || finish failed "$j_backup cannot be written"
 	fi
 	undo_service "$1" "$2$note" "$3"
 	j_guard_deadline=0
@@ -128,7 +128,8 @@ sync_restored() {
 
 # The service is left as it was before the change: running, or not.
 undo_service() {
-	was=$(field "$j_backup/upkeep-backup/before" active)
+	get "$j_backup/upkeep-backup/before" active
+	was=$got
 	case $was:$3 in
 	inactive:*) ;;
 	*:boot) ctl_logged --no-block start "$UNIT" ;;
