@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Select, case, literal, literal_column, or_
+from sqlalchemy import ColumnClause, Select, case, literal, literal_column, or_
 from sqlalchemy.orm import aliased
 from sqlmodel import col, func, select
 
@@ -24,7 +24,8 @@ from upkeep.domain.stages import StagePlan
 OPEN = "running"
 """What a search calls runs that have no outcome yet."""
 
-_ONE, _PASS = literal_column("1"), literal_column("'pass'")
+_ONE: ColumnClause[int] = literal_column("1")
+_PASS: ColumnClause[str] = literal_column("'pass'")
 """Written out, since only then a database sees that a partial index holds all that is asked for."""
 _WORST_FIRST = (HostOutcome.FAILED, HostOutcome.ROLLED_BACK, HostOutcome.SET_ASIDE, HostOutcome.BLOCKED)
 

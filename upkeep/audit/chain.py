@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from upkeep.audit.tables import EventRow
 
 GENESIS = hashlib.sha256(b"upkeep history v1").hexdigest()
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _DOMAIN = b"upkeep.event.v1\0"
 
 
@@ -24,7 +25,7 @@ class ChainState:
 
 def canonical(value: object) -> str:
     """JSON with sorted keys and no spaces, after RFC 8785 for the values used here (texts, integers, finite floats, booleans, null)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def chained(seq: int, body: str, prev_hash: str) -> str:
