@@ -26,6 +26,8 @@ from upkeep.audit.reading import (
     StepTimes,
 )
 from upkeep.audit.tables import (
+    ArchivedRunRow,
+    ArchiveRow,
     BackupRow,
     CheckpointRow,
     EventRow,
@@ -194,16 +196,36 @@ class Queries:
     def event_rows(
         self, *, after: int = 0, upto: int | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> Iterator[Iterator[EventRow]]:
-        """The rows of events with their hashes, in order, a thousand at a time; above `after`, up to `upto` with it; since, before."""
+        """The rows of events with their hashes, in order, a thousand at a time; above `after`, up to `upto` with it; since, before.
+
+        A period leaves out what was archived: `archives` says where that lies.
+        """
         wanted = select(EventRow).where(EventRow.seq > after).order_by(col(EventRow.seq))
         if upto is not None:
             wanted = wanted.where(EventRow.seq <= upto)
         if since is not None:
             wanted = wanted.where(EventRow.at >= as_written(since))
         if until is not None:
-            wanted = wanted.where(EventRow.at < as_written(until))
+            wanted = wanted.where(EventRow.at < as_written(until), EventRow.at != "")
         with self._reading() as session:
             yield iter(session.exec(wanted.execution_options(yield_per=1000)))
+
+    def archives(self) -> list[ArchiveRow]:
+        """What lies in archives now, in order."""
+        with self._reading() as session:
+            return list(session.exec(select(ArchiveRow).order_by(col(ArchiveRow.first_seq))))
+
+    def archived_runs(self, first_seq: int) -> list[ArchivedRunRow]:
+        """The runs of the archive that begins with an event, in order."""
+        wanted = select(ArchivedRunRow).where(ArchivedRunRow.archive == first_seq)
+        with self._reading() as session:
+            return list(session.exec(wanted.order_by(ArchivedRunRow.started_at, ArchivedRunRow.id)))
+
+    def archive_of(self, run_id: str) -> ArchiveRow | None:
+        """The archive in which a run lies; None when it lies in none."""
+        with self._reading() as session:
+            run = session.get(ArchivedRunRow, run_id)
+            return session.get(ArchiveRow, run.archive) if run else None
 
     def verify(self) -> ChainState:
         """Walk the whole chain."""
@@ -233,6 +255,12 @@ class Queries:
         exact = [row for row in rows if row.id == run_id]
         if exact or len(rows) == 1:
             return (exact or list(rows))[0]
+        if archived := session.get(ArchivedRunRow, run_id):
+            file = session.get_one(ArchiveRow, archived.archive).file
+            raise BadInput(
+                f"run {run_id} was archived: its events lie in {file}",
+                remedy=f"upkeep history show {run_id} --archive FILE reads it there; upkeep history restore FILE puts it back",
+            )
         known = (
             ", ".join(row.id for row in rows)
             or ", ".join(row.id for row in session.exec(newest.limit(3)))

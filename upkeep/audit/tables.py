@@ -258,3 +258,37 @@ class ShardOrderRow(SQLModel, table=True):
     answer: str = ""
     answered_at: str | None = None
     collected_at: str | None = None
+
+
+class ArchiveRow(SQLModel, table=True):
+    """One stretch of events whose texts lie in a file; what is `at` and `by` is when and by whom they were taken out."""
+
+    __tablename__ = "archive"
+
+    first_seq: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    upto_seq: int
+    first_at: str
+    last_at: str
+    file: str
+    sha256: str
+    size_bytes: int = Field(sa_type=BigInteger)
+    at: str
+    by: str
+    reason: str
+
+
+class ArchivedRunRow(SQLModel, table=True):
+    """One run that lies in an archive."""
+
+    __tablename__ = "archived_run"
+
+    id: str = Field(primary_key=True)
+    archive: int = Field(index=True, foreign_key="archive.first_seq")
+    runbook: str
+    plan: str
+    actor: str
+    ticket: str
+    outcome: str
+    started_at: str
+    ended_at: str
+    hosts: int

@@ -184,7 +184,11 @@ class HistoryPages:
     def _line(self, run_id: str) -> RunLine:
         line = self._site.history.run_line(run_id)
         if line is None:
-            raise _unknown(f"there is no run {run_id} in this history")
+            archive = self._site.history.archive_of(run_id)
+            where = (
+                f"run {run_id} was archived on {archive.at[:10]}: its events lie in {archive.file}" if archive else ""
+            )
+            raise _unknown(where or f"there is no run {run_id} in this history")
         return line
 
     def _live(self, request: Request, line: RunLine, story: Frozen) -> dict[str, Any]:
