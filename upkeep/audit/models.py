@@ -16,6 +16,8 @@ from upkeep.audit.chain import ARCHIVED, RESTORED, canonical
 from upkeep.audit.tables import (
     ArchivedRunRow,
     ArchiveRow,
+    ArtifactDeliveryRow,
+    ArtifactRow,
     BackupRow,
     FindingRow,
     HostRow,
@@ -24,6 +26,7 @@ from upkeep.audit.tables import (
     StageRow,
     StepRow,
 )
+from upkeep.domain.change import Step
 from upkeep.errors import AuditError
 
 Plain = Mapping[str, Any]
@@ -34,6 +37,16 @@ Change = Callable[[Session, str], None]
 _AT_ONCE = 500
 _FINDINGS = insert(FindingRow.__table__)  # type: ignore[attr-defined]
 _BACKUPS = insert(BackupRow.__table__)  # type: ignore[attr-defined]
+_DELIVERIES = insert(ArtifactDeliveryRow.__table__)  # type: ignore[attr-defined]
+_PARTS: tuple[type[Any], ...] = (
+    ArtifactDeliveryRow,
+    ArtifactRow,
+    BackupRow,
+    FindingRow,
+    StepRow,
+    HostRow,
+    StageRow,
+)
 _BEGUN = text("""
 INSERT INTO step_attempt (run, host, step, attempt, intent_at, happening, reason, body)
 SELECT CAST(:run AS VARCHAR), CAST(:host AS VARCHAR), CAST(:step AS VARCHAR), count(*) + 1, CAST(:at AS VARCHAR), 'intent', '', '{}'
@@ -126,9 +139,19 @@ def _steps_ended(connection: Connection, events: list[Plain]) -> None:
         for event in events
     ]
     changed: CursorResult[Any] = connection.execute(_ENDED, told)
+    if brought := [_delivered(event) for event in events if event["step"] == Step.FETCH and "way" in event["body"]]:
+        connection.execute(_DELIVERIES, brought)
     if changed.rowcount != len(told):
         named = ", ".join(sorted({f"step {event['step']} of {event['host']}" for event in events}))
         raise AuditError(f"{named} ended and never began")
+
+
+def _delivered(event: Plain) -> dict[str, Any]:
+    body = event["body"]
+    told = {name: body.get(name, "") for name in ("sha256", "way", "instead_of")}
+    counts = {"size_bytes": body.get("size_bytes", 0), "tries": body.get("tries", 0)}
+    where = {"run": event["run"], "host": event["host"], "at": at_of(event), "happening": event["happening"]}
+    return told | counts | where
 
 
 def _host_results(connection: Connection, events: list[Plain]) -> None:
@@ -193,6 +216,10 @@ def _run_opened(session: Session, event: Plain) -> None:
         ),
     )
     session.flush()
+    release = record.get("release") or {"artifacts": []}
+    for one in release["artifacts"]:
+        told = {name: one[name] for name in ("os", "arch", "libc", "url", "sha256", "size_bytes")}
+        session.add(ArtifactRow(run=event["run"], product=release["product"], version=release["version"], **told))
 
 
 def _run_closed(session: Session, event: Plain) -> None:
@@ -238,7 +265,7 @@ def _archived(session: Session, event: Plain) -> None:
     runs = [run["id"] for run in body["runs"]]
     for start in range(0, len(runs), _AT_ONCE):
         part = runs[start : start + _AT_ONCE]
-        for model in (BackupRow, FindingRow, StepRow, HostRow, StageRow):
+        for model in _PARTS:
             session.connection().execute(delete(model).where(col(model.run).in_(part)))
         session.connection().execute(delete(RunRow).where(col(RunRow.id).in_(part)))
     told = {

@@ -18,6 +18,7 @@ from upkeep.audit.checkpoint import Checkpoint
 from upkeep.audit.database import trouble
 from upkeep.audit.reading import (
     BackupDetail,
+    DeliveryDetail,
     FindingDetail,
     MissedStart,
     RunDetail,
@@ -28,6 +29,8 @@ from upkeep.audit.reading import (
 from upkeep.audit.tables import (
     ArchivedRunRow,
     ArchiveRow,
+    ArtifactDeliveryRow,
+    ArtifactRow,
     BackupRow,
     CheckpointRow,
     EventRow,
@@ -176,6 +179,15 @@ class Queries:
         with self._reading() as session:
             rows = session.exec(wanted.where(BackupRow.host == host) if host else wanted).all()
             return [BackupDetail.model_validate(row.model_dump()) for row in rows]
+
+    def deliveries(self, run_id: str, host: str) -> list[DeliveryDetail]:
+        """How archives of the release reached a host in a run, in order."""
+        named = select(ArtifactRow.sha256, ArtifactRow.url).where(ArtifactRow.run == run_id)
+        wanted = select(ArtifactDeliveryRow).where(ArtifactDeliveryRow.run == run_id, ArtifactDeliveryRow.host == host)
+        with self._reading() as session:
+            urls = dict(session.exec(named).all())
+            rows = session.exec(wanted.order_by(col(ArtifactDeliveryRow.id))).all()
+            return [DeliveryDetail.model_validate(r.model_dump() | {"url": urls.get(r.sha256, "")}) for r in rows]
 
     def release_seq_seen(self, channel: str, key_id: str) -> int | None:
         """The newest release sequence accepted for a channel and key."""

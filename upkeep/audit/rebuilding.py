@@ -20,6 +20,8 @@ from upkeep.audit.models import Plain, ReadModels
 from upkeep.audit.tables import (
     ArchivedRunRow,
     ArchiveRow,
+    ArtifactDeliveryRow,
+    ArtifactRow,
     BackupRow,
     EventRow,
     FindingRow,
@@ -38,6 +40,8 @@ MODELS: dict[str, type[SQLModel]] = {
     "steps": StepRow,
     "findings": FindingRow,
     "backups": BackupRow,
+    "artifacts": ArtifactRow,
+    "deliveries": ArtifactDeliveryRow,
     "releases": ReleaseSeenRow,
     "archives": ArchiveRow,
     "archived runs": ArchivedRunRow,

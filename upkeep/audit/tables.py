@@ -292,3 +292,38 @@ class ArchivedRunRow(SQLModel, table=True):
     started_at: str
     ended_at: str
     hosts: int
+
+
+class ArtifactRow(SQLModel, table=True):
+    """One archive of the release that a run was opened with."""
+
+    __tablename__ = "artifact"
+
+    id: int | None = Field(default=None, primary_key=True)
+    run: str = Field(index=True, foreign_key="run.id")
+    product: str
+    version: str
+    os: str
+    arch: str
+    libc: str
+    url: str
+    sha256: str
+    size_bytes: int = Field(sa_type=BigInteger)
+
+
+class ArtifactDeliveryRow(SQLModel, table=True):
+    """One archive on its way to one host; `instead_of` is the way that did not work, `happening` what came of it."""
+
+    __tablename__ = "artifact_delivery"
+    __table_args__ = (Index("ix_artifact_delivery_host", "run", "host"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    run: str = Field(foreign_key="run.id")
+    host: str
+    sha256: str
+    way: str
+    instead_of: str
+    at: str
+    happening: str
+    size_bytes: int = Field(sa_type=BigInteger)
+    tries: int

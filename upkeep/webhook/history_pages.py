@@ -134,6 +134,7 @@ class HistoryPages:
             passes=[one for one in findings if one.finding.verdict is Verdict.PASS],
             figures=list({row.figure: row for row in before_after(*phases)}.values()),
             backups=history.backups(line.id, host),
+            deliveries=history.deliveries(line.id, host),
         )
 
     def host(self, request: Request, host: str) -> Response:
