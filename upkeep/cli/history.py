@@ -93,7 +93,7 @@ def history_rebuild(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 when they differ")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make runs, stages, hosts, steps, findings, backups, artifacts, deliveries and releases anew from the events, and say what differed."""
+    """Make the tables about runs anew from the events: hosts, steps, findings, backups, deliveries …; and say what was different."""
     from upkeep.commands import evidence  # noqa: PLC0415
 
     raise typer.Exit(evidence.rebuild_models(check=check, as_json=as_json))
