@@ -13,7 +13,7 @@ from sqlalchemy import ColumnClause, Select, case, literal, literal_column, or_
 from sqlalchemy.orm import aliased
 from sqlmodel import col, func, select
 
-from upkeep.audit.queries import Queries, as_written
+from upkeep.audit.queries import OF_NO_HOST, Queries, as_written
 from upkeep.audit.reading import HostDetail, RunSummary, StageDetail
 from upkeep.audit.tables import EventRow, FindingRow, HostRow, RunRow, StageRow, StepRow
 from upkeep.domain.change import HostOutcome, RunOutcome, Step
@@ -136,7 +136,7 @@ class Browsing(Queries):
 
     def stage_plan(self, run_id: str) -> StagePlan | None:
         """The stages as they were planned; None until they are."""
-        wanted = select(EventRow.body).where(EventRow.run == run_id, EventRow.action == "run.planned")
+        wanted = select(EventRow.body).where(EventRow.run == run_id, EventRow.action == "run.planned", OF_NO_HOST)
         with self._reading() as session:
             body = session.exec(wanted.order_by(col(EventRow.seq).desc())).first()
         return StagePlan.model_validate(json.loads(body)["body"]) if body else None

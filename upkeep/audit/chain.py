@@ -11,7 +11,7 @@ from upkeep.audit.tables import EventRow
 
 GENESIS = hashlib.sha256(b"upkeep history v1").hexdigest()
 ARCHIVED, RESTORED = "history.archived", "history.restored"
-GONE = ("", "(archived)", "archived", "")
+GONE = ("", "(archived)", "archived", "(archived)")
 """What stands for moment, run, action and host of an event whose text lies in an archive."""
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _DOMAIN = b"upkeep.event.v1\0"

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnClause, Engine, literal_column
+from sqlalchemy import ColumnClause, ColumnElement, Engine, literal_column
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
@@ -46,6 +46,7 @@ from upkeep.domain.finding import Finding
 from upkeep.domain.record import Event
 from upkeep.errors import BadInput
 
+OF_NO_HOST: ColumnElement[bool] = col(EventRow.host) == literal_column("''")
 _MISSED: ColumnClause[str] = literal_column("'run.missed'")
 """Written out, since only then a database sees that a partial index holds all that is asked for."""
 

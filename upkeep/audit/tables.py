@@ -18,6 +18,7 @@ class EventRow(SQLModel, table=True):
     __table_args__ = (
         Index("ix_event_run", "run", "seq"),
         _partial("ix_event_missed", ("run",), "action = 'run.missed'"),
+        _partial("ix_event_course", ("run", "seq"), "host = ''"),
     )
 
     seq: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})

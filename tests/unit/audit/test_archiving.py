@@ -173,7 +173,7 @@ def test_the_database_gives_up_nothing_but_texts_that_are_archived(made: Archive
 
 def _text_gone(db: RawDatabase) -> None:
     db.execute(
-        "UPDATE event SET at = '', run = '(archived)', action = 'archived', host = '', body = '' WHERE run = 'r2'"
+        "UPDATE event SET at = '', run = '(archived)', action = 'archived', host = '(archived)', body = '' WHERE run = 'r2'"
     )
 
 
