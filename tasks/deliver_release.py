@@ -46,6 +46,7 @@ def bring(session: RunSession, work: HostWork, order: Order, step: StepRecord) -
     transfer = _Transfer(session, work, order, archive, step)
     chosen = session.deliveries.chosen(archive)
     step.body |= {"way": chosen.way, "why": chosen.why, "size_bytes": archive.artifact.size_bytes}
+    step.body["sha256"] = order.artifact_sha256
     try:
         _again_and_again(session, step, transfer.by(chosen.way))
     except ChecksumMismatch:

@@ -15,7 +15,8 @@ from pathlib import Path
 import psycopg
 
 _INSTALLED = Path("/usr/lib/postgresql")
-_QUICK = "-c fsync=off -c full_page_writes=off -c max_connections=200 -c shared_buffers=64MB"
+_QUICK = "-c fsync=off -c full_page_writes=off"
+_SIZE = "-c max_connections=200 -c shared_buffers=64MB"
 
 
 def programs() -> Path | None:
@@ -55,8 +56,8 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster() -> Iterator[Cluster]:
-    """A server while the `with` lasts; run as the user `postgres` where this is root."""
+def running_cluster(*, durable: bool = False) -> Iterator[Cluster]:
+    """A server while the `with` lasts; run as the user `postgres` where this is root. `durable`: what is committed is on the disk."""
     binaries = programs()
     if binaries is None:
         message = "PostgreSQL is not installed: ./setup.sh machines"
@@ -81,7 +82,7 @@ def running_cluster() -> Iterator[Cluster]:
 
         data = str(folder / "data")
         run("initdb", "-D", data, "-U", "upkeep", "--auth=trust", "--encoding=UTF8", "--no-sync", "--no-instructions")
-        options = f"{_QUICK} -c listen_addresses='' -c unix_socket_directories={folder}"
+        options = f"{'' if durable else _QUICK} {_SIZE} -c listen_addresses='' -c unix_socket_directories={folder}"
         run("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
         try:
             yield Cluster(folder)

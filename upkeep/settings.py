@@ -26,6 +26,8 @@ class Settings(BaseModel):
     tickets: Path = Path("tickets.yaml")
     url: str = ""
     checks: Path = Path("checks.yaml")
+    keep_history: str = ""
+    archives: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -38,7 +40,8 @@ class Settings(BaseModel):
         `UPKEEP_RELAY` is the ADDRESS[:PORT] of this controller from which hosts may pull archives. `UPKEEP_URL` is the address of
         the web pages as people reach it; without it messages hold no links. `UPKEEP_TICKETS`
         is the file that names ticket systems; default: tickets.yaml in UPKEEP_HOME. `UPKEEP_CHECKS` holds the site's own
-        checks; default: checks.yaml in UPKEEP_HOME.
+        checks; default: checks.yaml in UPKEEP_HOME. `UPKEEP_KEEP_HISTORY` is how many days of history the database keeps
+        when `upkeep history archive` names no date, `UPKEEP_ARCHIVES` the folder where the rest goes.
         """
         home = Path(environ.get("UPKEEP_HOME") or Path.home() / ".local" / "state" / "upkeep").expanduser().absolute()
         return cls(
@@ -54,6 +57,8 @@ class Settings(BaseModel):
             tickets=Path(environ.get("UPKEEP_TICKETS") or home / "tickets.yaml").expanduser().absolute(),
             url=environ.get("UPKEEP_URL", "").rstrip("/"),
             checks=Path(environ.get("UPKEEP_CHECKS") or home / "checks.yaml").expanduser().absolute(),
+            keep_history=environ.get("UPKEEP_KEEP_HISTORY", ""),
+            archives=environ.get("UPKEEP_ARCHIVES", ""),
         )
 
     @property

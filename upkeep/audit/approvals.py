@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlmodel import col, or_, select
 
 from upkeep.audit.history import History
+from upkeep.audit.queries import OF_NO_HOST
 from upkeep.audit.tables import EventRow
 from upkeep.domain.approval import Standing, standings, waited_for
 from upkeep.domain.record import Event
@@ -16,6 +17,7 @@ def approval_events(history: History, run_id: str) -> list[Event]:
     """What was asked for, given, refused, rejected and voided, in order."""
     wanted = select(EventRow).where(
         EventRow.run == run_id,
+        OF_NO_HOST,
         or_(col(EventRow.action).startswith("approval."), col(EventRow.action).in_(_ENDS_WAITING)),
     )
     with history.reading() as session:

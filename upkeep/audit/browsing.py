@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Select, case, literal, or_
+from sqlalchemy import ColumnClause, Select, case, literal, literal_column, or_
+from sqlalchemy.orm import aliased
 from sqlmodel import col, func, select
 
-from upkeep.audit.queries import Queries, as_written
+from upkeep.audit.queries import OF_NO_HOST, Queries, as_written
 from upkeep.audit.reading import HostDetail, RunSummary, StageDetail
 from upkeep.audit.tables import EventRow, FindingRow, HostRow, RunRow, StageRow, StepRow
 from upkeep.domain.change import HostOutcome, RunOutcome, Step
@@ -23,6 +24,9 @@ from upkeep.domain.stages import StagePlan
 OPEN = "running"
 """What a search calls runs that have no outcome yet."""
 
+_ONE: ColumnClause[int] = literal_column("1")
+_PASS: ColumnClause[str] = literal_column("'pass'")
+"""Written out, since only then a database sees that a partial index holds all that is asked for."""
 _WORST_FIRST = (HostOutcome.FAILED, HostOutcome.ROLLED_BACK, HostOutcome.SET_ASIDE, HostOutcome.BLOCKED)
 
 
@@ -132,7 +136,7 @@ class Browsing(Queries):
 
     def stage_plan(self, run_id: str) -> StagePlan | None:
         """The stages as they were planned; None until they are."""
-        wanted = select(EventRow.body).where(EventRow.run == run_id, EventRow.action == "run.planned")
+        wanted = select(EventRow.body).where(EventRow.run == run_id, EventRow.action == "run.planned", OF_NO_HOST)
         with self._reading() as session:
             body = session.exec(wanted.order_by(col(EventRow.seq).desc())).first()
         return StagePlan.model_validate(json.loads(body)["body"]) if body else None
@@ -154,13 +158,18 @@ class Browsing(Queries):
 
     def step_counts(self, run_id: str) -> dict[str, dict[str, int]]:
         """Of every step: hosts by what became of its newest try."""
-        newest = select(func.max(StepRow.id)).where(StepRow.run == run_id).group_by(StepRow.host, StepRow.step)
-        wanted = select(StepRow.step, StepRow.happening, func.count()).where(col(StepRow.id).in_(newest))
-        counts: dict[str, dict[str, int]] = defaultdict(dict)
+        tries = select(StepRow.step, StepRow.happening, func.count()).where(StepRow.run == run_id)
+        again = aliased(StepRow)
+        of_same = (StepRow.run == again.run, StepRow.host == again.host, StepRow.step == again.step)
+        was = select(StepRow.happening).where(*of_same, StepRow.attempt == again.attempt - _ONE).scalar_subquery()
+        overtaken = select(again.step, was, func.count()).where(again.run == run_id, col(again.attempt) > _ONE)
+        asked = ((tries.group_by(StepRow.step, StepRow.happening), 1), (overtaken.group_by(again.step, was), -1))
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
         with self._reading() as session:
-            for step, happening, number in session.exec(wanted.group_by(StepRow.step, StepRow.happening)):
-                counts[step][happening] = number
-        return dict(counts)
+            for wanted, sign in asked:
+                for step, happening, number in session.exec(wanted):
+                    counts[step][happening] += sign * number
+        return {step: dict(+by) for step, by in counts.items()}
 
     def matrix(
         self, run_id: str, wanted: HostSearch, *, offset: int = 0, limit: int = 100
@@ -196,7 +205,7 @@ class Browsing(Queries):
     def objections(self, run_id: str, *, limit: int = 200) -> tuple[list[tuple[str, str, Finding]], int]:
         """Host, phase and finding of what was not a pass in a run, failures first, and how many there are."""
         wanted = select(FindingRow.host, FindingRow.phase, FindingRow.finding).where(
-            FindingRow.run == run_id, FindingRow.verdict != "pass"
+            FindingRow.run == run_id, col(FindingRow.verdict) != _PASS
         )
         place = case({"fail": 0, "unknown": 1}, value=FindingRow.verdict, else_=2)
         with self._reading() as session:

@@ -17,6 +17,14 @@ BUSY_TIMEOUT_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 10
 _WITHOUT_DRIVER = {"postgres", "postgresql"}
 _ADVISORY_LOCK = 0x55504B45  # 'UPKE': one writer at a time over all controllers
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "cache_size=-16384",
+    "wal_autocheckpoint=4096",
+)
+"""16 MiB each: hashes land anywhere in their indexes, and what is written again and again reaches the file once."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -81,7 +89,7 @@ def _engine(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # we say BEGIN IMMEDIATE ourselves
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in _PRAGMAS:
             connection.cursor().execute(f"PRAGMA {pragma}")
 
     return engine

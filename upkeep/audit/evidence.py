@@ -29,8 +29,12 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 _TONES = {"warn": "warn", "unknown": "bad", "fail": "bad", "failed": "bad", "no result": "bad", "rolled back": "bad"}
 
 
-def write_pack(history: History, checkpoints: Checkpoints, run_id: str, out: Path) -> None:
+def write_pack(
+    history: History, checkpoints: Checkpoints, run_id: str, out: Path, *, rotations: str | None = None
+) -> None:
     """Write the pack of one run; a run that no checkpoint covers yet is sealed first.
+
+    `rotations`: changes of keys as JSON, where `history` is not all there is, but an archive that was opened.
 
     Raises:
         AuditError: the history cannot be read, a key cannot be used, or `out` cannot be written.
@@ -43,7 +47,7 @@ def write_pack(history: History, checkpoints: Checkpoints, run_id: str, out: Pat
         "run.json": history.record_text(detail.id),
         "events.jsonl": "".join(_lines(history, sealing, detail.id)),
         "checkpoints.json": json.dumps([one.model_dump() for one in sealing], indent=1) + "\n",
-        "rotations.json": json.dumps([event.body for event in history.events("") if event.action == ROTATED]) + "\n",
+        "rotations.json": rotations_of(history) if rotations is None else rotations,
         "verify.py": (_PARTS / "verify.py").read_text("utf-8"),
         **{f"{key.id}.pem": key.pem for key in checkpoints.keys.publics()},
     }
@@ -59,7 +63,12 @@ def write_pack(history: History, checkpoints: Checkpoints, run_id: str, out: Pat
             "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
         }
     )
-    _write_zip(out, files | {"manifest.json": manifest, "manifest.sig": key.sign(manifest)})
+    write_zip(out, files | {"manifest.json": manifest, "manifest.sig": key.sign(manifest)})
+
+
+def rotations_of(history: History) -> str:
+    """Every change of keys, as JSON."""
+    return json.dumps([event.body for event in history.events("") if event.action == ROTATED]) + "\n"
 
 
 def _sealing(history: History, checkpoints: Checkpoints, story: Story) -> Sequence[Checkpoint]:
@@ -113,7 +122,12 @@ def _bounded(body: object) -> str:
     )
 
 
-def _write_zip(out: Path, files: dict[str, str]) -> None:
+def write_zip(out: Path, files: dict[str, str]) -> None:
+    """Write one zip, whole or not at all; the same files give the same bytes.
+
+    Raises:
+        AuditError: it cannot be written.
+    """
     temporary = out.with_name(f".{out.name}.{secrets.token_hex(8)}")
     try:
         with temporary.open("xb") as file:

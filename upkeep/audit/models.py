@@ -9,11 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, insert, text
-from sqlmodel import Session, select
+from sqlalchemy import Connection, CursorResult, delete, insert, text
+from sqlmodel import Session, col, select
 
-from upkeep.audit.chain import canonical
-from upkeep.audit.tables import BackupRow, FindingRow, ReleaseSeenRow, RunRow, StageRow
+from upkeep.audit.chain import ARCHIVED, RESTORED, canonical
+from upkeep.audit.tables import (
+    ArchivedRunRow,
+    ArchiveRow,
+    ArtifactDeliveryRow,
+    ArtifactRow,
+    BackupRow,
+    FindingRow,
+    HostRow,
+    ReleaseSeenRow,
+    RunRow,
+    StageRow,
+    StepRow,
+)
+from upkeep.domain.change import Step
 from upkeep.errors import AuditError
 
 Plain = Mapping[str, Any]
@@ -21,8 +34,19 @@ Plain = Mapping[str, Any]
 Change = Callable[[Session, str], None]
 """What an event changes in tables that others keep, given the moment it happened."""
 
+_AT_ONCE = 500
 _FINDINGS = insert(FindingRow.__table__)  # type: ignore[attr-defined]
 _BACKUPS = insert(BackupRow.__table__)  # type: ignore[attr-defined]
+_DELIVERIES = insert(ArtifactDeliveryRow.__table__)  # type: ignore[attr-defined]
+_PARTS: tuple[type[Any], ...] = (
+    ArtifactDeliveryRow,
+    ArtifactRow,
+    BackupRow,
+    FindingRow,
+    StepRow,
+    HostRow,
+    StageRow,
+)
 _BEGUN = text("""
 INSERT INTO step_attempt (run, host, step, attempt, intent_at, happening, reason, body)
 SELECT CAST(:run AS VARCHAR), CAST(:host AS VARCHAR), CAST(:step AS VARCHAR), count(*) + 1, CAST(:at AS VARCHAR), 'intent', '', '{}'
@@ -115,9 +139,19 @@ def _steps_ended(connection: Connection, events: list[Plain]) -> None:
         for event in events
     ]
     changed: CursorResult[Any] = connection.execute(_ENDED, told)
+    if brought := [_delivered(event) for event in events if event["step"] == Step.FETCH and "way" in event["body"]]:
+        connection.execute(_DELIVERIES, brought)
     if changed.rowcount != len(told):
         named = ", ".join(sorted({f"step {event['step']} of {event['host']}" for event in events}))
         raise AuditError(f"{named} ended and never began")
+
+
+def _delivered(event: Plain) -> dict[str, Any]:
+    body = event["body"]
+    told = {name: body.get(name, "") for name in ("sha256", "way", "instead_of")}
+    counts = {"size_bytes": body.get("size_bytes", 0), "tries": body.get("tries", 0)}
+    where = {"run": event["run"], "host": event["host"], "at": at_of(event), "happening": event["happening"]}
+    return told | counts | where
 
 
 def _host_results(connection: Connection, events: list[Plain]) -> None:
@@ -182,6 +216,10 @@ def _run_opened(session: Session, event: Plain) -> None:
         ),
     )
     session.flush()
+    release = record.get("release") or {"artifacts": []}
+    for one in release["artifacts"]:
+        told = {name: one[name] for name in ("os", "arch", "libc", "url", "sha256", "size_bytes")}
+        session.add(ArtifactRow(run=event["run"], product=release["product"], version=release["version"], **told))
 
 
 def _run_closed(session: Session, event: Plain) -> None:
@@ -221,6 +259,32 @@ def _release_accepted(session: Session, event: Plain) -> None:
         row.release_seq, row.run = release_seq, event["run"]
 
 
+def _archived(session: Session, event: Plain) -> None:
+    """The runs of the stretch are read in the archive from here on."""
+    body = event["body"]
+    runs = [run["id"] for run in body["runs"]]
+    for start in range(0, len(runs), _AT_ONCE):
+        part = runs[start : start + _AT_ONCE]
+        for model in _PARTS:
+            session.connection().execute(delete(model).where(col(model.run).in_(part)))
+        session.connection().execute(delete(RunRow).where(col(RunRow.id).in_(part)))
+    told = {
+        name: body[name] for name in ("first_seq", "upto_seq", "first_at", "last_at", "file", "sha256", "size_bytes")
+    }
+    session.add(ArchiveRow(**told, at=at_of(event), by=event["actor"]["name"], reason=event["reason"]))
+    session.flush()
+    session.add_all(ArchivedRunRow(**run, archive=body["first_seq"]) for run in body["runs"])
+    session.flush()
+    session.expire_all()
+
+
+def _restored(session: Session, event: Plain) -> None:
+    first = event["body"]["first_seq"]
+    session.connection().execute(delete(ArchivedRunRow).where(col(ArchivedRunRow.archive) == first))
+    session.connection().execute(delete(ArchiveRow).where(col(ArchiveRow.first_seq) == first))
+    session.expire_all()
+
+
 _OF_HOSTS: dict[str, Callable[[Connection, list[Plain]], None]] = {
     "step.begun": _steps_begun,
     "step.ended": _steps_ended,
@@ -236,6 +300,8 @@ _ALONE: dict[str, Callable[[Session, Plain], None]] = {
     "stage.opened": _stage_opened,
     "stage.closed": _stage_closed,
     "release.accepted": _release_accepted,
+    ARCHIVED: _archived,
+    RESTORED: _restored,
 }
 
 

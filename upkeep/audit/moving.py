@@ -18,7 +18,7 @@ from upkeep.audit.history import History
 from upkeep.audit.rebuilding import digests
 from upkeep.audit.redaction import Redaction
 from upkeep.audit.tables import EventRow
-from upkeep.audit.writer import MOVED_AWAY, newest, next_row
+from upkeep.audit.writer import MOVED_AWAY, link_of, newest, next_row
 from upkeep.domain.record import Actor, Event, Happening
 from upkeep.errors import AuditError, BadInput
 
@@ -94,14 +94,14 @@ def _moved(old: Session, new: Session, away: Event) -> Moved:
     head = newest(old)
     if head and head.action == MOVED_AWAY:
         raise BadInput("this history was moved before", remedy="set UPKEEP_DATABASE_URL to where it is now")
-    last, _ = next_row(away, head, Redaction())
+    last = EventRow(**next_row(away, link_of(head), Redaction())[0])
     old.add(last)
     old.flush()
     rows = {table.name: _copy(old, new, table) for table in _tables()}
     _count_on(new)
     _compare(old, new)
     arrived = away.model_copy(update={"action": MOVED_IN, "at": datetime.now(UTC)})
-    first, _ = next_row(arrived, last, Redaction())
+    first = EventRow(**next_row(arrived, link_of(last), Redaction())[0])
     new.add(first)
     new.flush()
     return Moved(first.seq, rows)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import ColumnClause, ColumnElement, Engine, literal_column
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
@@ -18,6 +18,7 @@ from upkeep.audit.checkpoint import Checkpoint
 from upkeep.audit.database import trouble
 from upkeep.audit.reading import (
     BackupDetail,
+    DeliveryDetail,
     FindingDetail,
     MissedStart,
     RunDetail,
@@ -26,6 +27,10 @@ from upkeep.audit.reading import (
     StepTimes,
 )
 from upkeep.audit.tables import (
+    ArchivedRunRow,
+    ArchiveRow,
+    ArtifactDeliveryRow,
+    ArtifactRow,
     BackupRow,
     CheckpointRow,
     EventRow,
@@ -39,8 +44,11 @@ from upkeep.audit.tables import (
 from upkeep.domain.change import Step
 from upkeep.domain.finding import Finding
 from upkeep.domain.record import Event
-from upkeep.domain.starting import MISSED
 from upkeep.errors import BadInput
+
+OF_NO_HOST: ColumnElement[bool] = col(EventRow.host) == literal_column("''")
+_MISSED: ColumnClause[str] = literal_column("'run.missed'")
+"""Written out, since only then a database sees that a partial index holds all that is asked for."""
 
 
 class Queries:
@@ -118,10 +126,8 @@ class Queries:
     def missed_starts(self, *, limit: int = 50) -> list[MissedStart]:
         """Starts that were planned and did not happen, newest first."""
         with self._reading() as session:
-            named = (
-                select(EventRow.run).where(col(EventRow.run).startswith(MISSED)).distinct()
-            )  # the index alone is read
-            newest = sorted(session.exec(named), reverse=True)[:limit]
+            named = select(EventRow.run).where(EventRow.action == _MISSED).distinct()
+            newest = session.exec(named.order_by(col(EventRow.run).desc()).limit(limit)).all()
             rows = session.exec(
                 select(EventRow).where(col(EventRow.run).in_(newest)).order_by(col(EventRow.seq).desc())
             ).all()
@@ -175,6 +181,15 @@ class Queries:
             rows = session.exec(wanted.where(BackupRow.host == host) if host else wanted).all()
             return [BackupDetail.model_validate(row.model_dump()) for row in rows]
 
+    def deliveries(self, run_id: str, host: str) -> list[DeliveryDetail]:
+        """How archives of the release reached a host in a run, in order."""
+        named = select(ArtifactRow.sha256, ArtifactRow.url).where(ArtifactRow.run == run_id)
+        wanted = select(ArtifactDeliveryRow).where(ArtifactDeliveryRow.run == run_id, ArtifactDeliveryRow.host == host)
+        with self._reading() as session:
+            urls = dict(session.exec(named).all())
+            rows = session.exec(wanted.order_by(col(ArtifactDeliveryRow.id))).all()
+            return [DeliveryDetail.model_validate(r.model_dump() | {"url": urls.get(r.sha256, "")}) for r in rows]
+
     def release_seq_seen(self, channel: str, key_id: str) -> int | None:
         """The newest release sequence accepted for a channel and key."""
         with self._reading() as session:
@@ -194,16 +209,36 @@ class Queries:
     def event_rows(
         self, *, after: int = 0, upto: int | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> Iterator[Iterator[EventRow]]:
-        """The rows of events with their hashes, in order, a thousand at a time; above `after`, up to `upto` with it; since, before."""
+        """The rows of events with their hashes, in order, a thousand at a time; above `after`, up to `upto` with it; since, before.
+
+        A period leaves out what was archived: `archives` says where that lies.
+        """
         wanted = select(EventRow).where(EventRow.seq > after).order_by(col(EventRow.seq))
         if upto is not None:
             wanted = wanted.where(EventRow.seq <= upto)
         if since is not None:
             wanted = wanted.where(EventRow.at >= as_written(since))
         if until is not None:
-            wanted = wanted.where(EventRow.at < as_written(until))
+            wanted = wanted.where(EventRow.at < as_written(until), EventRow.at != "")
         with self._reading() as session:
             yield iter(session.exec(wanted.execution_options(yield_per=1000)))
+
+    def archives(self) -> list[ArchiveRow]:
+        """What lies in archives now, in order."""
+        with self._reading() as session:
+            return list(session.exec(select(ArchiveRow).order_by(col(ArchiveRow.first_seq))))
+
+    def archived_runs(self, first_seq: int) -> list[ArchivedRunRow]:
+        """The runs of the archive that begins with an event, in order."""
+        wanted = select(ArchivedRunRow).where(ArchivedRunRow.archive == first_seq)
+        with self._reading() as session:
+            return list(session.exec(wanted.order_by(ArchivedRunRow.started_at, ArchivedRunRow.id)))
+
+    def archive_of(self, run_id: str) -> ArchiveRow | None:
+        """The archive in which a run lies; None when it lies in none."""
+        with self._reading() as session:
+            run = session.get(ArchivedRunRow, run_id)
+            return session.get(ArchiveRow, run.archive) if run else None
 
     def verify(self) -> ChainState:
         """Walk the whole chain."""
@@ -233,6 +268,12 @@ class Queries:
         exact = [row for row in rows if row.id == run_id]
         if exact or len(rows) == 1:
             return (exact or list(rows))[0]
+        if archived := session.get(ArchivedRunRow, run_id):
+            file = session.get_one(ArchiveRow, archived.archive).file
+            raise BadInput(
+                f"run {run_id} was archived: its events lie in {file}",
+                remedy=f"upkeep history show {run_id} --archive FILE reads it there; upkeep history restore FILE puts it back",
+            )
         known = (
             ", ".join(row.id for row in rows)
             or ", ".join(row.id for row in session.exec(newest.limit(3)))

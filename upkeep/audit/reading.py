@@ -199,3 +199,17 @@ class BackupDetail(BaseModel):
     files: int
     taken_at: datetime
     verified: bool
+
+
+class DeliveryDetail(BaseModel):
+    """How an archive of the release reached one host; `url` is empty when the release names no such archive."""
+
+    host: str
+    sha256: str
+    url: str
+    way: str
+    instead_of: str
+    at: datetime
+    happening: Happening
+    size_bytes: int
+    tries: int

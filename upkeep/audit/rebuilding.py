@@ -13,11 +13,24 @@ from sqlalchemy import Integer, Table, delete, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, SQLModel, col
 
-from upkeep.audit.chain import canonical, verify_chain
+from upkeep.audit.chain import ARCHIVED, RESTORED, canonical, verify_chain
 from upkeep.audit.database import trouble, writing
 from upkeep.audit.history import History
 from upkeep.audit.models import Plain, ReadModels
-from upkeep.audit.tables import BackupRow, EventRow, FindingRow, HostRow, ReleaseSeenRow, RunRow, StageRow, StepRow
+from upkeep.audit.tables import (
+    ArchivedRunRow,
+    ArchiveRow,
+    ArtifactDeliveryRow,
+    ArtifactRow,
+    BackupRow,
+    EventRow,
+    FindingRow,
+    HostRow,
+    ReleaseSeenRow,
+    RunRow,
+    StageRow,
+    StepRow,
+)
 from upkeep.errors import AuditError
 
 MODELS: dict[str, type[SQLModel]] = {
@@ -27,7 +40,11 @@ MODELS: dict[str, type[SQLModel]] = {
     "steps": StepRow,
     "findings": FindingRow,
     "backups": BackupRow,
+    "artifacts": ArtifactRow,
+    "deliveries": ArtifactDeliveryRow,
     "releases": ReleaseSeenRow,
+    "archives": ArchiveRow,
+    "archived runs": ArchivedRunRow,
 }
 _BESIDE = {"run": {"lease_until"}}
 """Until when a run's controller vouches for it is no content of the history, nor is a part's number in its table."""
@@ -117,8 +134,10 @@ def _empty(session: Session) -> None:
 
 
 def _apply_all(session: Session, kept: dict[str, _Kept]) -> None:
-    models, older = ReadModels(session), {}
+    models, older, undone = ReadModels(session), {}, _undone(session)
     for event in _events(session):
+        if event["seq"] in undone:
+            continue
         if event["action"] == "run.opened" and "record" not in event["body"]:
             older[event["run"]] = _older_record(event, kept)
             event["body"]["record"] = json.loads(older[event["run"]])
@@ -140,7 +159,21 @@ def _events(session: Session) -> Iterator[dict[str, Any]]:
     told = sqlmodel.select(EventRow.seq, EventRow.body).order_by(col(EventRow.seq)).limit(_AT_ONCE)
     while bodies := session.exec(told.where(EventRow.seq > after)).all():
         after = bodies[-1][0]
-        yield from (json.loads(body) for _, body in bodies)
+        yield from (json.loads(body) for _, body in bodies if body)
+
+
+def _undone(session: Session) -> set[int]:
+    """Archives that were put back later, by their events: what they took out is told by the events themselves again."""
+    told = sqlmodel.select(EventRow.seq, EventRow.body).where(col(EventRow.action).in_([ARCHIVED, RESTORED]))
+    standing: dict[int, int] = {}
+    undone: set[int] = set()
+    for seq, text in session.exec(told.order_by(col(EventRow.seq))):
+        body = json.loads(text)["body"]
+        if body["first_seq"] in standing:
+            undone |= {standing.pop(body["first_seq"]), seq}
+        else:
+            standing[body["first_seq"]] = seq
+    return undone
 
 
 def _older_record(event: Plain, kept: dict[str, _Kept]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 
@@ -9,14 +10,17 @@ MASK = "***"
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
+_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+_HEADER = re.compile(r"(?i)((?:authorization|proxy-authorization)\s*[:=]\s*(?:bearer|basic|token)?\s*)[^\s'\",;]+")
+_SETTING = re.compile(r"(?i)(\b(?:password|passwd|secret|token|api[_-]?key)\b\s*[=:]\s*)[^\s'\",;]+")
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://[^/\s:@]*:)[^@\s/]+(?=@)")
 _FORMS = (
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
-    re.compile(r"(?i)((?:authorization|proxy-authorization)\s*[:=]\s*(?:bearer|basic|token)?\s*)[^\s'\",;]+"),
-    re.compile(r"(?i)(\b(?:password|passwd|secret|token|api[_-]?key)\b\s*[=:]\s*)[^\s'\",;]+"),
-    re.compile(r"([a-z][a-z0-9+.-]*://[^/\s:@]*:)[^@\s/]+(?=@)"),
+    (("-----begin",), _KEY),
+    (("authorization",), _HEADER),
+    (("password", "passwd", "secret", "token", "api"), _SETTING),
+    (("://",), _ADDRESS),
 )
-_MARKS = re.compile("[:=]|-----BEGIN")
-"""Without one of these a text has none of the forms: most texts are looked at once only."""
+"""Each form, and words of which it needs one, in lower case: most texts hold none and are only searched for those."""
 
 
 class Redaction:
@@ -34,12 +38,11 @@ class Redaction:
 
     def text(self, text: str) -> str:
         """`text` with every secret replaced, and what no database keeps: NUL and halves of surrogate pairs."""
-        text = _UNSTORABLE.sub("\ufffd", text)
+        if not text.isascii() or "\0" in text:
+            text = _UNSTORABLE.sub("\ufffd", text)
         for value in self._values:
             text = text.replace(value, MASK)
-        for form in _FORMS if _MARKS.search(text) else ():
-            text = form.sub(lambda match: (match[1] if match.re.groups else "") + MASK, text)
-        return text
+        return _without_forms(text) if ":" in text or "=" in text or "-----" in text else text
 
     def data(self, value: object) -> object:
         """The same structure with every text in it, keys too, redacted."""
@@ -52,5 +55,17 @@ class Redaction:
         return value
 
     def _entry(self, key: str, item: object) -> object:
-        named = re.fullmatch(r"(?i).*(password|passwd|secret|api_?key|private_key)", key)
-        return MASK if named and isinstance(item, str) and item else self.data(item)
+        return MASK if isinstance(item, str) and item and _names_secret(key) else self.data(item)
+
+
+def _without_forms(text: str) -> str:
+    plain, lowered = text.isascii(), text.lower()
+    for words, form in _FORMS:
+        if not plain or any(word in lowered for word in words):  # beyond ASCII other letters count as these, too
+            text = form.sub(lambda match: (match[1] if match.re.groups else "") + MASK, text)
+    return text
+
+
+@functools.lru_cache(maxsize=1024)
+def _names_secret(key: str) -> bool:
+    return bool(re.fullmatch(r"(?i).*(password|passwd|secret|api_?key|private_key)", key))

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Index
+from sqlalchemy import BigInteger, Index, text
 from sqlmodel import Field, SQLModel, UniqueConstraint
+
+
+def _partial(name: str, columns: tuple[str, ...], where: str) -> Index:
+    """An index that holds only the rows a question is about: it costs the others nothing."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
 class EventRow(SQLModel, table=True):
     """One event; the hash covers the one before, so a change anywhere shows."""
 
     __tablename__ = "event"
+    __table_args__ = (
+        Index("ix_event_run", "run", "seq"),
+        _partial("ix_event_missed", ("run",), "action = 'run.missed'"),
+        _partial("ix_event_course", ("run", "seq"), "host = ''"),
+    )
 
     seq: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     at: str
-    run: str = Field(index=True)
+    run: str
     action: str
-    host: str = Field(default="", index=True)
+    host: str = ""
     body: str
     prev_hash: str = Field(unique=True)
     hash: str = Field(unique=True)
@@ -83,10 +93,13 @@ class StepRow(SQLModel, table=True):
     """One try of one step on one host; without an end nobody knows what came of it."""
 
     __tablename__ = "step_attempt"
-    __table_args__ = (Index("ix_step_attempt_try", "run", "host", "step"),)
+    __table_args__ = (
+        Index("ix_step_attempt_try", "run", "host", "step", "attempt", "happening"),
+        _partial("ix_step_attempt_again", ("run", "host", "step", "attempt"), "attempt > 1"),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
-    run: str = Field(index=True, foreign_key="run.id")
+    run: str = Field(foreign_key="run.id")
     host: str
     step: str
     attempt: int
@@ -101,10 +114,13 @@ class FindingRow(SQLModel, table=True):
     """One finding; `phase` says when it was asked: check, baseline, verify, watch, rollback."""
 
     __tablename__ = "finding"
-    __table_args__ = (Index("ix_finding_host", "run", "host", "phase"),)
+    __table_args__ = (
+        Index("ix_finding_host", "run", "host", "phase"),
+        _partial("ix_finding_objection", ("run", "verdict"), "verdict <> 'pass'"),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
-    run: str = Field(index=True, foreign_key="run.id")
+    run: str = Field(foreign_key="run.id")
     host: str
     phase: str
     at: str
@@ -243,3 +259,72 @@ class ShardOrderRow(SQLModel, table=True):
     answer: str = ""
     answered_at: str | None = None
     collected_at: str | None = None
+
+
+class ArchiveRow(SQLModel, table=True):
+    """One stretch of events whose texts lie in a file; what is `at` and `by` is when and by whom they were taken out."""
+
+    __tablename__ = "archive"
+
+    first_seq: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    upto_seq: int
+    first_at: str
+    last_at: str
+    file: str
+    sha256: str
+    size_bytes: int = Field(sa_type=BigInteger)
+    at: str
+    by: str
+    reason: str
+
+
+class ArchivedRunRow(SQLModel, table=True):
+    """One run that lies in an archive."""
+
+    __tablename__ = "archived_run"
+
+    id: str = Field(primary_key=True)
+    archive: int = Field(index=True, foreign_key="archive.first_seq")
+    runbook: str
+    plan: str
+    actor: str
+    ticket: str
+    outcome: str
+    started_at: str
+    ended_at: str
+    hosts: int
+
+
+class ArtifactRow(SQLModel, table=True):
+    """One archive of the release that a run was opened with."""
+
+    __tablename__ = "artifact"
+
+    id: int | None = Field(default=None, primary_key=True)
+    run: str = Field(index=True, foreign_key="run.id")
+    product: str
+    version: str
+    os: str
+    arch: str
+    libc: str
+    url: str
+    sha256: str
+    size_bytes: int = Field(sa_type=BigInteger)
+
+
+class ArtifactDeliveryRow(SQLModel, table=True):
+    """One archive on its way to one host; `instead_of` is the way that did not work, `happening` what came of it."""
+
+    __tablename__ = "artifact_delivery"
+    __table_args__ = (Index("ix_artifact_delivery_host", "run", "host"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    run: str = Field(foreign_key="run.id")
+    host: str
+    sha256: str
+    way: str
+    instead_of: str
+    at: str
+    happening: str
+    size_bytes: int = Field(sa_type=BigInteger)
+    tries: int

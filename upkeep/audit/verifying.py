@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from upkeep.audit.chain import GENESIS, verify_chain
 from upkeep.audit.checkpoint import Checkpoint, read_checkpoint
@@ -53,15 +55,20 @@ class Walk:
     wanted: frozenset[int]
     last: int = 0
     heads: dict[int, str] = field(default_factory=lambda: {0: GENESIS})
+    digests: dict[tuple[int, int], str] = field(default_factory=dict)
     changes: list[KeyChange] = field(default_factory=list)
 
     def over(self, rows: Iterable[EventRow]) -> Iterator[EventRow]:
         """The rows as they come."""
+        since, digest = 0, hashlib.sha256()
         for row in rows:
             yield row
             self.last = row.seq
+            digest.update(f"{row.hash}\n".encode())
             if row.seq in self.wanted:
                 self.heads[row.seq] = row.hash
+                self.digests[since, row.seq] = digest.hexdigest()
+                since, digest = row.seq, hashlib.sha256()
             if change := rotation_in(row):
                 self.changes.append(change)
 
@@ -91,7 +98,8 @@ def verify_history(history: Queries, copies: Copies, keys: Sequence[PublicKey]) 
     if not notes:
         problems += [*_against_copies(rows, inside, outside, copies), *strange]
     problems.sort(key=lambda problem: (problem.seq is None, problem.seq or 0))
-    return HistoryState(walk.last, len(inside), tuple(problems), (*notes, *_waiting(rows, copies)))
+    told = (*notes, *_waiting(rows, copies), *_archived(history))
+    return HistoryState(walk.last, len(inside), tuple(problems), told)
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,11 @@ class _Comparison:
             which = f"event {first}" if first == last else f"an event from {first} to {last}"
             text = f"{which} is not the one that checkpoint {checkpoint.id} of {checkpoint.at} was signed over: the chain was rewritten"
             return Problem(text, seq=first, checkpoint=checkpoint.id)
+        first = checkpoint.upto_seq - checkpoint.n + 1
+        sealed = self.walk.digests.get((first - 1, checkpoint.upto_seq), checkpoint.hashes_sha256)
+        if sealed != checkpoint.hashes_sha256:
+            text = f"an event from {first} to {checkpoint.upto_seq} is not one that checkpoint {checkpoint.id} was signed over"
+            return Problem(text, seq=first, checkpoint=checkpoint.id)
         return None
 
 
@@ -195,3 +208,12 @@ def _waiting(rows: Sequence[CheckpointRow], copies: Copies) -> Iterator[str]:
     waiting = [str(row.id) for row in rows if not row.exported_to]
     if waiting:
         yield f"{len(waiting)} checkpoints from {waiting[0]} on have no copy yet; the next one tries {copies.where} again"
+
+
+def _archived(history: Queries) -> Iterator[str]:
+    for one in history.archives():
+        text = (
+            f"events {one.first_seq} to {one.upto_seq} are archived in {one.file} (SHA-256 {one.sha256}) by {one.by} "
+            f"on {one.at[:10]}: their hashes are proved here, their texts by `upkeep history archived FILE`"
+        )
+        yield text if Path(one.file).is_file() else f"{text}; the file is not there now"

@@ -29,6 +29,8 @@ MOVED_AWAY = "history.moved_away"
 
 _EVENTS = insert(EventRow.__table__)  # type: ignore[attr-defined]
 
+Link = tuple[int, str]
+"""Number and hash of the event before."""
 Beside = Callable[[Session], None]
 
 
@@ -91,17 +93,19 @@ class Writer:
                 head = newest(session)
                 _refuse_moved(head)
                 models, rows, told = ReadModels(session), [], []
+                link = link_of(head)
                 for entry in batch:
-                    head, event = next_row(entry.event, head, self._redaction)
-                    rows.append(head)
-                    told.append(_as_written(entry.event, event))
+                    row, event, written = next_row(entry.event, link, self._redaction)
+                    link = row["seq"], row["hash"]
+                    rows.append(row)
+                    told.append(written)
                     models.take(event)
                     if entry.apply is not None:
                         models.flush()
                         entry.apply(session)
                 models.flush()
                 session.flush()
-                connection.execute(_EVENTS, [row.model_dump() for row in rows])
+                connection.execute(_EVENTS, rows)
         except SQLAlchemyError as error:
             self._fail(batch, trouble(self._url, error))
         except AuditError as error:
@@ -119,24 +123,25 @@ class Writer:
             self._commit([entry])
 
 
-def _as_written(event: Event, plain: Plain) -> Event:
-    """Who listens hears what the history holds, and no secret that it does not hold."""
-    told = event.model_copy(update={"seq": plain["seq"]})
-    return told if told.model_dump(mode="json") == plain else Event.model_validate(plain)
-
-
 def newest(session: Session) -> EventRow | None:
     """The last event there is."""
     return session.exec(select(EventRow).order_by(col(EventRow.seq).desc()).limit(1)).first()
 
 
-def next_row(event: Event, head: EventRow | None, redaction: Redaction) -> tuple[EventRow, Plain]:
-    """The row that follows `head` in the chain, and the event as it is in it: masked."""
-    seq, prev = (head.seq + 1, head.hash) if head else (1, GENESIS)
-    plain: dict[str, Any] = redaction.data(event.model_dump(mode="json") | {"seq": seq})  # type: ignore[assignment]
+def link_of(head: EventRow | None) -> Link:
+    """What the event after `head` continues."""
+    return (head.seq, head.hash) if head else (0, GENESIS)
+
+
+def next_row(event: Event, link: Link, redaction: Redaction) -> tuple[dict[str, Any], Plain, Event]:
+    """The row that follows `link` in the chain, and the event as it is in it, masked: as JSON, and as who listens hears it."""
+    seq, prev = link[0] + 1, link[1]
+    given = event.model_dump(mode="json") | {"seq": seq}
+    plain: dict[str, Any] = redaction.data(given)  # type: ignore[assignment]
+    written = event.model_copy(update={"seq": seq}) if plain == given else Event.model_validate(plain)
     body = canonical(plain)
     told = {name: plain[name] for name in ("at", "run", "action", "host")}
-    return EventRow(seq=seq, **told, body=body, prev_hash=prev, hash=chained(seq, body, prev)), plain
+    return {"seq": seq, **told, "body": body, "prev_hash": prev, "hash": chained(seq, body, prev)}, plain, written
 
 
 def _refuse_moved(head: EventRow | None) -> None:

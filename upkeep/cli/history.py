@@ -10,6 +10,8 @@ import typer
 from upkeep.cli.options import Json, Reason, RunId
 from upkeep.errors import BadInput
 
+FromArchive = Annotated[Path | None, typer.Option("--archive", metavar="FILE", help="Read the run there")]
+
 app = typer.Typer(help="What was done, by whom, and what came of it.", no_args_is_help=True)
 
 
@@ -31,12 +33,13 @@ def history_show(
     run_id: RunId = "last",
     *,
     host: Annotated[str, typer.Option(help="Everything about one host")] = "",
+    archive: FromArchive = None,
     as_json: Json = False,
 ) -> None:
     """One run: who, why, stages, hosts, steps, findings."""
     from upkeep.commands import inspecting  # noqa: PLC0415
 
-    inspecting.show_run(run_id, host=host, as_json=as_json)
+    inspecting.show_run(run_id, host=host, as_json=as_json, archive=archive)
 
 
 @app.command("verify")
@@ -69,6 +72,7 @@ def history_export(
     since: Annotated[str, typer.Option(metavar="TIME", help="Events from then on, e.g. 2026-11-01")] = "",
     until: Annotated[str, typer.Option(metavar="TIME", help="Events before then; without a zone it is UTC")] = "",
     kind: Annotated[str, typer.Option("--format", help="Of a period: jsonl (CloudEvents) or csv")] = "jsonl",
+    archive: FromArchive = None,
 ) -> None:
     """One run as an evidence pack (zip: a page, the events, signatures, a verifier), or the events of a period."""
     from upkeep.commands import evidence  # noqa: PLC0415
@@ -76,7 +80,7 @@ def history_export(
     if run_id and (since or until):
         raise BadInput("a run or a period, not both", found=run_id, remedy="leave out the run, or --since and --until")
     if run_id:
-        evidence.export_run(run_id, out)
+        evidence.export_run(run_id, out, archive)
     elif since or until:
         evidence.export_period(since, until, kind, out)
     else:
@@ -89,7 +93,7 @@ def history_rebuild(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 when they differ")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make runs, stages, hosts, steps, findings, backups and releases anew from the events, and say what was different."""
+    """Make the tables about runs anew from the events: hosts, steps, findings, backups, deliveries …; and say what was different."""
     from upkeep.commands import evidence  # noqa: PLC0415
 
     raise typer.Exit(evidence.rebuild_models(check=check, as_json=as_json))
@@ -114,3 +118,46 @@ def history_rotate_key(*, reason: Reason = "") -> None:
     from upkeep.commands import evidence  # noqa: PLC0415
 
     evidence.rotate_key(reason)
+
+
+@app.command("archive")
+def history_archive(
+    *,
+    before: Annotated[
+        str, typer.Option(metavar="DATE", help="What ended before then; default: UPKEEP_KEEP_HISTORY days ago")
+    ] = "",
+    to: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the files; default: UPKEEP_ARCHIVES")
+    ] = None,
+    reason: Reason = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be archived")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write whole sealed stretches of old runs to files, prove those, then take their texts out of the database; hashes stay."""
+    from upkeep.commands import archiving  # noqa: PLC0415
+
+    archiving.archive_history(before, to, reason, dry_run=dry_run, as_json=as_json)
+
+
+@app.command("archived")
+def history_archived(
+    file: Annotated[Path | None, typer.Argument(help="One archive: prove it and list its runs")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Which runs lie in which archives; or prove one and list what it holds. Exit code 1 when it is not what was signed."""
+    from upkeep.commands import archiving  # noqa: PLC0415
+
+    raise typer.Exit(archiving.show_archives(file, as_json=as_json))
+
+
+@app.command("restore")
+def history_restore(
+    file: Annotated[Path, typer.Argument(help="The archive")],
+    *,
+    reason: Reason = "",
+) -> None:
+    """Put an archive's runs back into the database, where they were. To read one run, `history show RUN --archive FILE` is enough."""
+    from upkeep.commands import archiving  # noqa: PLC0415
+
+    archiving.restore_archive(file, reason)

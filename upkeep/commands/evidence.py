@@ -5,18 +5,18 @@ from __future__ import annotations
 import getpass
 import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 from upkeep.audit.copies import Copies
 from upkeep.audit.database import shown_address
-from upkeep.audit.evidence import write_pack
+from upkeep.audit.evidence import rotations_of, write_pack
 from upkeep.audit.history import History
 from upkeep.audit.moving import facts, move
 from upkeep.audit.period import cloud_events, comma_separated
 from upkeep.audit.rebuilding import rebuild
 from upkeep.audit.signing import PublicKey
 from upkeep.audit.verifying import verify_history
+from upkeep.commands.archiving import archived_within, moment, reading
 from upkeep.console.screen import screen
 from upkeep.domain.record import Actor
 from upkeep.errors import AuditError, BadInput
@@ -96,12 +96,13 @@ def rotate_key(reason: str) -> None:
     )
 
 
-def export_run(run_id: str, out: Path | None) -> None:
+def export_run(run_id: str, out: Path | None, archive: Path | None = None) -> None:
     """Write one run's evidence pack and say where it is."""
     here = site()
-    run = here.history.run(run_id).id
-    pack = out or Path(f"upkeep-{run}.zip")
-    write_pack(here.history, here.checkpoints, run, pack)
+    with reading(here, archive) as history:
+        run = history.run(run_id).id
+        pack = out or Path(f"upkeep-{run}.zip")
+        write_pack(history, here.checkpoints, run, pack, rotations=rotations_of(here.history))
     key = here.checkpoints.keys.current()
     screen().print(f"{pack}: run {run}, signed with key {key.id}", markup=False)
     screen().print(
@@ -113,7 +114,10 @@ def export_period(since: str, until: str, kind: str, out: Path | None) -> None:
     """Write a period's events, to standard output when no file is named."""
     if kind not in _KINDS:
         raise BadInput("there is no such format", found=kind, allowed=" or ".join(_KINDS))
-    with site().history.event_rows(since=_moment("--since", since), until=_moment("--until", until)) as rows:
+    period = moment("--since", since), moment("--until", until)
+    for one in archived_within(site().history, *period):
+        sys.stderr.write(f"not in it: events {one.first_seq} to {one.upto_seq}, which are archived in {one.file}\n")
+    with site().history.event_rows(since=period[0], until=period[1]) as rows:
         lines = _KINDS[kind](rows)
         if out is None:
             sys.stdout.writelines(lines)
@@ -123,15 +127,6 @@ def export_period(since: str, until: str, kind: str, out: Path | None) -> None:
                 file.writelines(lines)
         except OSError as error:
             raise BadInput(f"{out} cannot be written", found=error) from error
-
-
-def _moment(option: str, text: str) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text) if text else None
-    except ValueError as error:
-        allowed = "a date or a time, e.g. 2026-11-01 or 2026-11-01T22:00:00+01:00; without a zone it is UTC"
-        raise BadInput(f"{option} is not a time", found=text, allowed=allowed) from error
-    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 _KINDS = {"jsonl": cloud_events, "csv": comma_separated}

@@ -14,8 +14,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from upkeep.audit.approvals import waits_for
+from upkeep.audit.history import History
 from upkeep.audit.reading import MissedStart, RunDetail, RunSummary
 from upkeep.commands.approving import show_waiting, stop_waiting
+from upkeep.commands.archiving import reading
 from upkeep.commands.running import print_json
 from upkeep.console.report import show_report
 from upkeep.console.screen import coloured, screen
@@ -68,30 +70,30 @@ def _missed_cells(start: MissedStart) -> tuple[str, ...]:
     return (start.id, start.runbook, plan, planned, "", "[yellow]missed[/yellow]", "", "schedule", why)
 
 
-def show_run(run_id: str, *, host: str, as_json: bool) -> None:
+def show_run(run_id: str, *, host: str, as_json: bool, archive: Path | None = None) -> None:
     """One run: its report, then every step with its time and result, then what was found to be wrong."""
     put_on_path()
     from tasks.report import report_of  # noqa: PLC0415 - the runbooks are on the path only now
 
-    history = site().history
-    detail = history.run(run_id)
-    if as_json:
-        print_json(report_of(detail))
-        return
-    console = screen()
-    show_report(console, report_of(detail))
-    console.print(
-        f"\nasked by {detail.actor} ({detail.source}), plan hash {detail.record.plan_hash[:16]}"
-        + (f", ticket {detail.ticket}" if detail.ticket else ""),
-        markup=False,
-    )
-    for line in _narrowed(detail.record):
-        console.print(line, markup=False)
-    _show_stages(console, detail)
-    _show_steps(console, detail, host)
-    _show_findings(console, detail, host)
-    if host:
-        _show_before_after(console, detail, host)
+    with reading(site(), archive) as history:
+        detail = history.run(run_id)
+        if as_json:
+            print_json(report_of(detail))
+            return
+        console = screen()
+        show_report(console, report_of(detail))
+        console.print(
+            f"\nasked by {detail.actor} ({detail.source}), plan hash {detail.record.plan_hash[:16]}"
+            + (f", ticket {detail.ticket}" if detail.ticket else ""),
+            markup=False,
+        )
+        for line in _narrowed(detail.record):
+            console.print(line, markup=False)
+        _show_stages(console, detail)
+        _show_steps(console, history, detail, host)
+        _show_findings(console, history, detail, host)
+        if host:
+            _show_before_after(console, history, detail, host)
 
 
 def _narrowed(record: RunRecord) -> list[str]:
@@ -207,19 +209,18 @@ def _show_stages(console: Console, detail: RunDetail) -> None:
         )
 
 
-def _show_steps(console: Console, detail: RunDetail, host: str) -> None:
+def _show_steps(console: Console, history: History, detail: RunDetail, host: str) -> None:
     table = _table("host", "step", "began", "took", "result", "why")
-    for step in site().history.steps(detail.id, host):
+    for step in history.steps(detail.id, host):
         took = f"{(step.ended_at - step.intent_at).total_seconds():.2f} s" if step.ended_at else ""
         result = step.happening.value if step.happening is not Happening.INTENT else "no result"
         table.add_row(step.host, step.step.value, f"{step.intent_at:%H:%M:%S}", took, result, escape(step.reason))
     console.print(table)
 
 
-def _show_before_after(console: Console, detail: RunDetail, host: str) -> None:
+def _show_before_after(console: Console, history: History, detail: RunDetail, host: str) -> None:
     found = {
-        phase: [row.finding for row in site().history.findings_of(detail.id, host, phase)]
-        for phase in ("baseline", "verify")
+        phase: [row.finding for row in history.findings_of(detail.id, host, phase)] for phase in ("baseline", "verify")
     }
     rows = before_after(found["baseline"], found["verify"])
     if rows:
@@ -229,11 +230,11 @@ def _show_before_after(console: Console, detail: RunDetail, host: str) -> None:
         console.print(table)
 
 
-def _show_findings(console: Console, detail: RunDetail, host: str) -> None:
+def _show_findings(console: Console, history: History, detail: RunDetail, host: str) -> None:
     names = [host] if host else sorted(detail.hosts)
     table = _table("host", "when", "finding", "verdict", "reason", "do")
     for name in names:
-        rows = site().history.findings_of(detail.id, name)
+        rows = history.findings_of(detail.id, name)
         for seen in told_once((row.phase, row.finding) for row in rows):
             if host or seen.finding.verdict is not Verdict.PASS:
                 finding = seen.finding

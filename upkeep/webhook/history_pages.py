@@ -134,6 +134,7 @@ class HistoryPages:
             passes=[one for one in findings if one.finding.verdict is Verdict.PASS],
             figures=list({row.figure: row for row in before_after(*phases)}.values()),
             backups=history.backups(line.id, host),
+            deliveries=history.deliveries(line.id, host),
         )
 
     def host(self, request: Request, host: str) -> Response:
@@ -184,7 +185,11 @@ class HistoryPages:
     def _line(self, run_id: str) -> RunLine:
         line = self._site.history.run_line(run_id)
         if line is None:
-            raise _unknown(f"there is no run {run_id} in this history")
+            archive = self._site.history.archive_of(run_id)
+            where = (
+                f"run {run_id} was archived on {archive.at[:10]}: its events lie in {archive.file}" if archive else ""
+            )
+            raise _unknown(where or f"there is no run {run_id} in this history")
         return line
 
     def _live(self, request: Request, line: RunLine, story: Frozen) -> dict[str, Any]:

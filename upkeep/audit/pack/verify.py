@@ -1,8 +1,8 @@
-"""Verify an Upkeep evidence pack: python3 verify.py [PACK.zip or its folder] [--key PUBLIC.pem] [--checkpoints DIR].
+"""Verify an evidence pack or an archive of Upkeep: python3 verify.py [FILE.zip] [--key PUBLIC.pem] [--checkpoints DIR].
 
-Exit code 0: every file is the one listed, the list and the checkpoints are signed, the run's events are the ones that were
-sealed. 1: something is not; the first thing is named. Take this file from Upkeep, not from the pack, when you trust nobody, and
-the public key (--key) and the copies of checkpoints (--checkpoints) from where nobody of the site can write. Needs openssl 3.
+Exit code 0: list and checkpoints are signed, every file is listed, the events are those that were sealed. 1: what is not is named.
+If you trust nobody, take this file from Upkeep, not from the pack, and public key (--key) and copies of checkpoints (--checkpoints)
+from where nobody of the site can write. Needs openssl 3.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def main() -> int:
     except (Bad, OSError, LookupError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         print("NOT GOOD:", error if isinstance(error, Bad) else f"the pack cannot be read: {error!r}")
         return 1
-    sealed = f"sealed by checkpoint {checkpoints[-1]['id']}; {key_note}"
-    print(f"good: run {manifest['run']}, {len(events)} events, {sealed}")
+    told = f"{len(events)} events, sealed by checkpoint {checkpoints[-1]['id']}; {key_note}"
+    print(f"good: run {manifest['run']}, {told}" if "run" in manifest else f"good: archive, {told}")
     return 0
 
 
@@ -89,8 +89,7 @@ def signed(raw: bytes, text: str, signature: str) -> bool:
 
 def trusted_keys(files: Files, given: list[Path]) -> tuple[Files, str]:
     """By id: the keys given, and those a change signed by both ties to one of them; without --key, the pack's own."""
-    raws = [raw_of(path.read_bytes()) for path in given]
-    note = "the key is one you gave"
+    raws, note = [raw_of(path.read_bytes()) for path in given], "the key is one you gave"
     if not given:
         raws = [raw_of(content) for name, content in files.items() if name.endswith(".pem")]
         note = "signed with key " + ", ".join(map(key_id, raws)) + ": compare that with the one you were told"
@@ -116,8 +115,7 @@ def check_files(files: Files, keys: Files) -> Any:
         for name, digest in sorted(manifest["files"].items())
         if hashlib.sha256(files.get(name, b"no such file")).hexdigest() != digest
     ]
-    listed = {*manifest["files"], "manifest.json", "manifest.sig"}
-    changed += [f"{name} was put in" for name in set(files) - listed]
+    changed += [f"{name} was put in" for name in set(files) - {*manifest["files"], "manifest.json", "manifest.sig"}]
     if not signed(keys[manifest["key_id"]], files["manifest.json"].decode(), files["manifest.sig"].decode()):
         changed.append("manifest.json was changed after it was signed")
     if changed:
@@ -180,19 +178,21 @@ def check_events(files: Files, checkpoints: list[Any]) -> list[Any]:
 def check_seal(hashes: list[str], first_seq: int, one: Any) -> None:
     first = one["upto_seq"] - one["n"] + 1
     sealed = hashes[first - first_seq : first - first_seq + one["n"]]
-    covers = f"checkpoint {one['id']} covers {one['upto_seq']}"
-    need(len(sealed) == one["n"], f"event {first_seq + len(hashes)} is missing: {covers}")
+    covers = f"is missing: checkpoint {one['id']} covers {one['upto_seq']}"
+    need(len(sealed) == one["n"], f"event {first_seq + len(hashes)} {covers}")
     digest = hashlib.sha256("".join(f"{text}\n" for text in sealed).encode()).hexdigest()
     said = f"an event from {first} to {one['upto_seq']} is not one that checkpoint {one['id']} was signed over"
     need(digest == one["hashes_sha256"], said)
 
 
 def check_run(files: Files, manifest: Any, events: list[Any]) -> None:
-    need([event["seq"] for event in events] == manifest["events"], "these are not the events the signed list names")
-    for event in events:
-        need(event["run"] == manifest["run"], f"event {event['seq']} is not of run {manifest['run']}")
-    frozen = events[0]["body"].get("record_sha256", digest := hashlib.sha256(files["run.json"]).hexdigest())
-    need(digest == frozen, f"run.json is not what event {events[0]['seq']} says the run was opened with")
+    seqs = manifest.get("events") or [*range(manifest["first"], manifest["last"] + 1)]
+    need([event["seq"] for event in events] == seqs, "these are not the events the signed list names")
+    if "run" in manifest:  # else an archive: every event of its stretch
+        for event in events:
+            need(event["run"] == manifest["run"], f"event {event['seq']} is not of run {manifest['run']}")
+        frozen = events[0]["body"].get("record_sha256", digest := hashlib.sha256(files["run.json"]).hexdigest())
+        need(digest == frozen, f"run.json is not what event {events[0]['seq']} says the run was opened with")
 
 
 if __name__ == "__main__":
