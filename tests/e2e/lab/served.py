@@ -106,8 +106,9 @@ def _reads(address: str) -> bool:
         return False
 
 
-def until(condition: Callable[[], bool], seconds: float = 300) -> None:
+def until(condition: Callable[[], bool], seconds: float = 300, told: Callable[[], object] = lambda: "") -> None:
+    """Wait for something; `told` says what there is instead when it did not happen."""
     deadline = monotonic() + seconds
     while not condition():
-        assert monotonic() < deadline, "what was waited for did not happen"
+        assert monotonic() < deadline, f"what was waited for did not happen: {told()}"
         sleep(0.05)

@@ -17,6 +17,7 @@ from tasks.prepare_run import prepare
 from tasks.send_outbox import send_outbox
 from tasks.tell_tickets import tell_tickets
 from tests.ticketing import KINDS, Office, laid_out, office
+from tests.unit.services.site import running
 from upkeep.audit.deliveries import Fate
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
 from upkeep.domain.record import RunRequest
@@ -24,6 +25,8 @@ from upkeep.domain.ticket import TicketRef
 from upkeep.errors import BadInput, Refused, ServiceError
 from upkeep.lab.layout import LabPaths
 from upkeep.lab.tickets.desk import CANCELLED, READY
+from upkeep.services.prefect_api import PrefectApi
+from upkeep.services.tickets.http import Credentials, JsonApi
 from upkeep.wiring import Site
 
 HOSTS = ["h1", "h2", "h3", "h4"]
@@ -140,6 +143,18 @@ def test_a_prefect_server_that_is_away_loses_nothing(site, desk_office, started)
     judge_deliveries(site, started)
     assert fate(site) == (Fate.NEW, "no answer")
     started.trouble = lambda: None
+    judge_deliveries(site, started, datetime.now(UTC) + timedelta(minutes=1))
+    assert fate(site)[0] is Fate.STARTED
+
+
+def test_a_prefect_server_that_does_not_know_the_runbook_yet_refuses_no_ticket(site, desk_office, started) -> None:
+    ticket = desk_office.ticket(HOSTS)
+    deliver(site, desk_office, ticket.id)
+    with running() as beginning:
+        attend_once(site, PrefectApi(JsonApi(beginning.url, Credentials())).start)
+    assert fate(site)[0] is Fate.NEW
+    assert "has no deployment maintenance/manual" in fate(site)[1]
+    assert notes(desk_office, ticket.id) == []
     judge_deliveries(site, started, datetime.now(UTC) + timedelta(minutes=1))
     assert fate(site)[0] is Fate.STARTED
 
