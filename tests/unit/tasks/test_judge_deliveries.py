@@ -101,6 +101,12 @@ def test_a_good_ticket_starts_its_plan_once_with_its_files_and_its_requester(sit
         f"{desk_office.desk.kind}/{ticket.id}",
     )
     assert request.plan.endswith("plan.yaml")
+    (told,) = [event for event in site.history.events("") if event.action == "ticket.started"]
+    assert (told.actor.name, told.body["deliveries"], told.reason) == (
+        request.ticket,
+        ["d1"],
+        "started as flow run flow-0",
+    )
     assert prepare(site, "maintenance", request, with_archives=False).record.actor.kind == "ticket"
 
 
@@ -196,6 +202,8 @@ def test_what_may_not_run_is_refused_and_its_ticket_told_why_once(site, desk_off
     (note,) = notes(desk_office, ticket.id)
     assert "did not start" in note
     assert reason in note
+    told = [event for event in site.history.events("") if event.action == "ticket.refused"]
+    assert [(event.actor.name, reason in event.reason) for event in told] == [(f"servicenow/{ticket.id}", True)] * 2
 
 
 def test_an_unknown_ticket_is_refused(site, desk_office, started) -> None:
