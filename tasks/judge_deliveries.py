@@ -72,6 +72,10 @@ def _judged(  # noqa: PLR0917 - one ticket's whole context
         wait = error.retry_after if isinstance(error, ServiceBusy) else None
         site.deliveries.not_judged(deliveries, str(error), now, retry_after=wait)
         return None
+    if judged.fate in {Fate.STARTED, Fate.REFUSED}:
+        body = {"ticket": str(ref), "deliveries": [one.delivery for one in deliveries], "plan_hash": judged.plan_hash}
+        actor = Actor(name=str(ref), kind="ticket")
+        site.history.record("", f"ticket.{judged.fate}", reason=judged.reason, body=body, actor=actor)
     site.deliveries.judged(
         deliveries,
         judged.fate,

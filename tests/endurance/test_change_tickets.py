@@ -14,7 +14,7 @@ from upkeep.lab.lab import Lab
 from upkeep.lab.tickets.desk import CANCELLED
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.xdist_group("up")
 def test_an_approved_ticket_becomes_a_run_whose_story_is_in_the_ticket_and_which_closes_it(
     lab: Lab, tmp_path: Path

@@ -11,7 +11,7 @@ from upkeep.domain.ticket_source import Kind
 from upkeep.lab.lab import Lab
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["jira", "generic"])
 def test_an_approved_ticket_becomes_a_run_whose_story_is_in_the_ticket_and_which_closes_it(
     lab: Lab, tmp_path: Path, kind: Kind

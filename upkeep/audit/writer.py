@@ -110,6 +110,8 @@ class Writer:
             self._fail(batch, trouble(self._url, error))
         except AuditError as error:
             self._fail(batch, error)
+        except Exception as error:  # noqa: BLE001 - a writer that ends lets everybody wait for ever
+            self._fail(batch, AuditError(f"the event cannot be kept ({type(error).__name__}: {error})"))
         else:
             for entry, written in zip(batch, told, strict=True):
                 entry.done.set_result(written)

@@ -47,14 +47,14 @@ class PrefectApi:
         """Create a flow run of `flow/deployment`; the id of the run that was created for this key, now or before.
 
         Raises:
-            BadInput: there is no such deployment.
-            ServiceError: the server does not answer, is busy for long, or refuses the parameters.
+            ServiceError: the server does not answer, is busy for long, has no such deployment (yet: a server that
+                begins answers before its runbooks are registered), or refuses the parameters.
         """
         known = self.api.get("/deployments/name/" + "/".join(quote(part, safe="") for part in deployment.split("/", 1)))
         if known is None:
-            raise BadInput(
-                f"the Prefect server at {self.api.url} has no deployment {deployment}",
-                remedy="start one with upkeep up, or deploy with prefect deploy --all",
+            raise ServiceError(
+                f"the Prefect server at {self.api.url} has no deployment {deployment}; "
+                "do: start one with upkeep up, or deploy with prefect deploy --all"
             )
         body = {"parameters": json.loads(json.dumps(parameters)), "idempotency_key": idempotency_key}
         return str(self._created(f"/deployments/{known.data['id']}/create_flow_run", body)["id"])

@@ -12,7 +12,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
-from upkeep.audit.approvals import waits_for
+from upkeep.audit.approvals import waiting_among, waits_for
 from upkeep.audit.browsing import OPEN, HostSearch, RunLine, RunSearch
 from upkeep.audit.evidence import write_pack
 from upkeep.domain.approval import Standing
@@ -75,6 +75,7 @@ class HistoryPages:
             "runs.html.j2",
             visitor,
             runs=found,
+            waiting=waiting_among(self._site.history, [run.id for run in found if not run.outcome]),
             total=total,
             pages=_pages(number, total, RUNS_A_PAGE),
             outcomes=[OPEN, *(outcome.value for outcome in RunOutcome)],
@@ -201,7 +202,8 @@ class HistoryPages:
         return {
             "run": line,
             "now": now,
-            "waits": _awaited(standing, now) if standing else "",
+            "state": _state(line, standing),
+            "waits": f"{_subject(standing)}: {standing.told(now)}" if standing else "",
             "progress": progress(self._site.history, line.id, story),
             "rows": rows,
             "total": total,
@@ -211,9 +213,16 @@ class HistoryPages:
         }
 
 
-def _awaited(standing: Standing, now: datetime) -> str:
-    what = f"the {OVERRIDE}" if standing.subject == OVERRIDE else f"stage {standing.subject}"
-    return f"{what}: {standing.told(now)}"
+def _state(run: RunLine, standing: Standing | None) -> str:
+    if run.outcome:
+        return run.outcome.value
+    if standing:
+        return f"waits for the approval of {_subject(standing)}"
+    return "stopping" if run.stop_requested else "running"
+
+
+def _subject(standing: Standing) -> str:
+    return f"the {OVERRIDE}" if standing.subject == OVERRIDE else f"stage {standing.subject}"
 
 
 def _pages(number: int, total: int, size: int) -> dict[str, int]:

@@ -97,9 +97,7 @@ class Served:
 
     def until_switched(self, lab: Lab, run: str) -> None:
         """Wait until a host runs the new version; when none ever does, say what became of the run."""
-        until(
-            lambda: "1.5.0" in versions(lab).values(), evidence=lambda: self.asked("GET", f"flow_runs/{run}")["state"]
-        )
+        until(lambda: "1.5.0" in versions(lab).values(), told=lambda: self.asked("GET", f"flow_runs/{run}")["state"])
 
 
 def _reads(address: str) -> bool:
@@ -109,8 +107,9 @@ def _reads(address: str) -> bool:
         return False
 
 
-def until(condition: Callable[[], bool], seconds: float = 300, *, evidence: Callable[[], object] = str) -> None:
+def until(condition: Callable[[], bool], seconds: float = 300, told: Callable[[], object] = lambda: "") -> None:
+    """Wait for something; `told` says what there is instead when it did not happen."""
     deadline = monotonic() + seconds
     while not condition():
-        assert monotonic() < deadline, f"what was waited for did not happen {evidence()}"
+        assert monotonic() < deadline, f"what was waited for did not happen: {told()}"
         sleep(0.05)

@@ -50,7 +50,11 @@ def from_approval_to_closed(lab: Lab, folder: Path, kind: Kind) -> None:
         number = desk_office.ticket(sorted(versions(lab)), state=READY[kind], approval="requested").id
         store.change(number, approval="approved")
         store.change(number, state=IMPLEMENT[kind])
-        until(lambda: (held := store.get(number)) is not None and held.state == CLOSED[kind])
+        until(
+            lambda: (held := store.get(number)) is not None and held.state == CLOSED[kind],
+            480,
+            lambda: (store.get(number), controller("tickets").stdout, (folder / "up.log").read_text()[-3000:]),
+        )
         assert set(versions(lab).values()) == {"1.5.0"}
         code, listed = controller("history", "list", "--json").returncode, controller("tickets", "--json").stdout
         assert code == 0, listed

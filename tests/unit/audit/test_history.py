@@ -164,3 +164,11 @@ def test_a_run_is_found_by_its_beginning_and_a_wrong_id_is_explained(history: Hi
 def test_a_run_is_opened_once(history: History) -> None:
     with pytest.raises(AuditError, match="opened once"):
         history.open_run(run_record())
+
+
+@pytest.mark.timeout(60)
+def test_an_event_that_nobody_understands_is_refused_and_the_next_one_is_written(history: History) -> None:
+    with pytest.raises(AuditError, match="cannot be kept"):
+        history.record("r1", "run.resumed")
+    assert history.record("r1", "note").seq == history.last_seq()
+    assert history.verify().ok

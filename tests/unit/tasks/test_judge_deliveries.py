@@ -17,6 +17,7 @@ from tasks.prepare_run import prepare
 from tasks.send_outbox import send_outbox
 from tasks.tell_tickets import tell_tickets
 from tests.ticketing import KINDS, Office, laid_out, office
+from tests.unit.services.site import running
 from upkeep.audit.deliveries import Fate
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
 from upkeep.domain.record import RunRequest
@@ -24,6 +25,8 @@ from upkeep.domain.ticket import TicketRef
 from upkeep.errors import BadInput, Refused, ServiceError
 from upkeep.lab.layout import LabPaths
 from upkeep.lab.tickets.desk import CANCELLED, READY
+from upkeep.services.prefect_api import PrefectApi
+from upkeep.services.tickets.http import Credentials, JsonApi
 from upkeep.wiring import Site
 
 HOSTS = ["h1", "h2", "h3", "h4"]
@@ -98,6 +101,12 @@ def test_a_good_ticket_starts_its_plan_once_with_its_files_and_its_requester(sit
         f"{desk_office.desk.kind}/{ticket.id}",
     )
     assert request.plan.endswith("plan.yaml")
+    (told,) = [event for event in site.history.events("") if event.action == "ticket.started"]
+    assert (told.actor.name, told.body["deliveries"], told.reason) == (
+        request.ticket,
+        ["d1"],
+        "started as flow run flow-0",
+    )
     assert prepare(site, "maintenance", request, with_archives=False).record.actor.kind == "ticket"
 
 
@@ -144,6 +153,18 @@ def test_a_prefect_server_that_is_away_loses_nothing(site, desk_office, started)
     assert fate(site)[0] is Fate.STARTED
 
 
+def test_a_prefect_server_that_does_not_know_the_runbook_yet_refuses_no_ticket(site, desk_office, started) -> None:
+    ticket = desk_office.ticket(HOSTS)
+    deliver(site, desk_office, ticket.id)
+    with running() as beginning:
+        attend_once(site, PrefectApi(JsonApi(beginning.url, Credentials())).start)
+    assert fate(site)[0] is Fate.NEW
+    assert "has no deployment maintenance/manual" in fate(site)[1]
+    assert notes(desk_office, ticket.id) == []
+    judge_deliveries(site, started, datetime.now(UTC) + timedelta(minutes=1))
+    assert fate(site)[0] is Fate.STARTED
+
+
 NOW = datetime.now(UTC)
 REFUSALS = {
     "not approved": ({"approval": "requested"}, "it is not approved"),
@@ -181,6 +202,8 @@ def test_what_may_not_run_is_refused_and_its_ticket_told_why_once(site, desk_off
     (note,) = notes(desk_office, ticket.id)
     assert "did not start" in note
     assert reason in note
+    told = [event for event in site.history.events("") if event.action == "ticket.refused"]
+    assert [(event.actor.name, reason in event.reason) for event in told] == [(f"servicenow/{ticket.id}", True)] * 2
 
 
 def test_an_unknown_ticket_is_refused(site, desk_office, started) -> None:

@@ -82,6 +82,21 @@ def test_an_approver_who_is_signed_in_sees_what_it_is_about_and_approves_it(site
     assert [(event.actor.name, event.reason, event.body["via"]) for event in given] == [("bob", "fine", "page")]
 
 
+def test_a_waiting_runs_heading_and_the_list_of_runs_say_that_it_waits_and_for_what(site, browser) -> None:
+    bob = browser("bob")
+    state = re.compile(r'<span id="state"><span class="badge \w+">([^<]*)</span>')
+    assert state.findall(bob.get("/history/runs/r1").text) == ["waits for the approval of stage 25 %"]
+    live = bob.get("/history/runs/r1/live").text
+    assert '<template><span class="badge warn">waits for the approval of stage 25 %</span></template>' in live
+    assert ">waits for approval</span>" in bob.get("/history").text
+    site.history.request_stop("r1", ROOT, "not today")
+    site.history.resume_run("r1", ROOT, "p2", flow_run_id="", reason="")
+    assert state.findall(bob.get("/history/runs/r1").text) == ["stopping"]
+    assert ">waits for approval</span>" not in bob.get("/history").text
+    site.history.close_run("r1", RunOutcome.STOPPED, "not today")
+    assert state.findall(bob.get("/history/runs/r1").text) == ["stopped"]
+
+
 def test_who_may_not_approve_gets_no_form_and_a_form_sent_all_the_same_is_refused_and_recorded(site, browser) -> None:
     bobs = form(browser("bob").get("/approvals").text)
     for name, why in (("ann", "asked for this run"), ("vic", "vic is viewer")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -227,6 +228,24 @@ def test_a_body_of_10_mib_is_refused_before_it_is_read_to_its_end(client: TestCl
     assert client.post("/webhooks/snow", content=exactly, headers=standard(exactly)).status_code == 202
     over = exactly + b" "
     assert client.post("/webhooks/snow", content=over, headers=standard(over)).status_code == 413
+
+
+def test_a_body_that_ends_early_is_not_kept_and_its_sender_told_to_send_it_again(site: Site) -> None:
+    app, body, sent = FastAPI(), body_of(), []
+    app.include_router(router(site))
+    coming = [{"type": "http.request", "body": body[:5], "more_body": True}, {"type": "http.disconnect"}]
+    headers = [(name.encode(), value.encode()) for name, value in standard(body).items()]
+    scope = {"type": "http", "method": "POST", "path": "/webhooks/snow", "query_string": b"", "headers": headers}
+
+    async def receive() -> Any:
+        return coming.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 408
+    assert kept(site) == []
 
 
 @pytest.mark.parametrize("name", ["nobody", "silent", "x" * 129, "%2e%2e", "sn%00ow"])

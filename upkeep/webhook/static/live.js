@@ -29,6 +29,7 @@
       const focused = document.activeElement && part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
       tag = answer.headers.get("ETag") || "";
       part.innerHTML = await answer.text();
+      document.getElementById("state").replaceChildren(part.querySelector("template").content);
       if (focused) part.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     }
     return true;
