@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from tasks.board import publish_report
 from tasks.inspect_host import catalogue_of
+from tasks.isolate import Isolated, isolate
 from tasks.session import RunSession
 from upkeep.audit.inspections import CONCLUDED, earlier_looks, keep_look, known_issues, left_by_runs
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
@@ -57,8 +58,10 @@ def conclude(inspection: Inspection, results: Mapping[str, HostResult]) -> tuple
     changes = compare(before, looks, known_issues(history), now, silent)
     about = Inspected(run, session.record.plan.name, now, catalogue, looks, changes, earlier, silent)
     _conclude_hosts(session, looks, changes)
-    _report(session, about)
-    return _outcome(changes, answered=bool(looks)), f"{INSPECTED}{changes.words()}"
+    isolated = isolate(session, looks, earlier)
+    _report(session, about, isolated)
+    told = "; ".join([changes.words(), *isolated.lines])
+    return _outcome(changes, answered=bool(looks)), f"{INSPECTED}{told}"
 
 
 def _conclude_hosts(session: RunSession, looks: Mapping[str, Looked], changes: Changes) -> None:
@@ -85,7 +88,7 @@ def _result(look: Looked, bad: list[str], remedy: str) -> HostResult:
     )
 
 
-def _report(session: RunSession, about: Inspected) -> None:
+def _report(session: RunSession, about: Inspected, isolated: Isolated) -> None:
     """The HTML file on this controller, the artifact in Prefect, and the event people are told from."""
     folder = site().settings.reports
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -94,12 +97,15 @@ def _report(session: RunSession, about: Inspected) -> None:
     publish_report(session, markdown(about), name="inspection")
     body = {
         "words": about.changes.words(),
-        "changed": about.changes.changed,
+        "changed": about.changes.changed or bool(isolated.done),
+        "isolated": list(isolated.lines),
         "report": str(path),
         "report_sha256": hashlib.sha256(page.encode()).hexdigest(),
         "hosts": dict(about.counted),
     }
-    session.history.record(about.run, CONCLUDED, reason=f"{summary(about)}\nreport: {path}", body=body)
+    session.history.record(
+        about.run, CONCLUDED, reason="\n".join([summary(about), *isolated.lines, f"report: {path}"]), body=body
+    )
 
 
 def _outcome(changes: Changes, *, answered: bool) -> RunOutcome:

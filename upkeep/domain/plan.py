@@ -15,6 +15,7 @@ from upkeep.domain.approval_rule import EVERY, LATER, ApprovalRule, is_stage
 from upkeep.domain.delivery import Delivery
 from upkeep.domain.document import Document, Duration, Name, words
 from upkeep.domain.failure import FailureRules
+from upkeep.domain.isolation import Isolation
 from upkeep.domain.notify_target import NotifyTarget
 from upkeep.domain.profile import Pattern, Trust
 from upkeep.domain.selector import Selector
@@ -207,6 +208,10 @@ class Plan(Document):
     notify: dict[Name, NotifyTarget] = Field(
         default_factory=dict,
         description="Who is told about runs of this plan: a name, and env:NAME or file:PATH with the address",
+    )
+    isolation: Isolation | None = Field(
+        None,
+        description="Inspections take failing hosts out of service by these hooks, and put them back; default: never",
     )
     notes: str = ""
 

@@ -13,10 +13,13 @@ from upkeep.hosts.question import Answer
 
 FACTS = f"""
 ( . /etc/os-release; echo "os_id=$ID"; echo "os_version=$VERSION_ID" ) 2>/dev/null
-echo "kernel=$(uname -r)"
-echo "machine=$(uname -m)"
-echo "libc=$({LIBC})"
-echo "cpus=$(getconf _NPROCESSORS_ONLN 2>/dev/null || nproc)"
+set -- $(uname -rm)
+echo "kernel=$1"
+echo "machine=$2"
+printf libc=
+{LIBC}
+printf cpus=
+getconf _NPROCESSORS_ONLN 2>/dev/null || nproc
 echo "proxy=${{https_proxy:-${{HTTPS_PROXY:-}}}}"
 """
 

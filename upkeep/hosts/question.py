@@ -51,7 +51,6 @@ ask_plain() {
     }
 }
 """
-_PLAIN_TOGETHER = timedelta(seconds=10)
 _PLAIN_BYTES = 1 << 20
 
 
@@ -81,7 +80,7 @@ class Question:
     """One thing to find out: a script fragment and how to judge what it prints.
 
     `slow` ones are asked side by side. `plain` ones print little and hardly ever hang: they share one shell and one time limit,
-    and are asked again one by one when that was not enough.
+    and are asked again one by one when that was not enough. What is both shares a second shell, beside the first.
     """
 
     check: str
@@ -103,7 +102,7 @@ def ask(transport: Transport, questions: Sequence[Question], *, become: bool = T
     reply = transport.run(f"{head}\n{script_of(questions, nonce)}", become=become, limits=limits_of(questions))
     answers = read_answers(reply, nonce)
     left = [number for number, question in enumerate(questions) if question.plain and number not in answers]
-    if left and f"{nonce}:{len(questions)}:end" in reply.text:
+    if left and re.search(rf"{nonce}:({len(questions)}|{len(questions) + 1}):end", reply.text):
         alone = [replace(questions[number], plain=False) for number in left]
         reply = transport.run(f"{head}\n{script_of(alone, nonce)}", become=become, limits=limits_of(alone))
         again = read_answers(reply, nonce)
@@ -115,23 +114,27 @@ def ask(transport: Transport, questions: Sequence[Question], *, become: bool = T
 
 def script_of(questions: Sequence[Question], nonce: str) -> str:
     """The script that asks all questions."""
-    lines = [_filled(_ASKING, nonce, ANSWER_BYTES)]
+    lines = [_filled(_ASKING, nonce, ANSWER_BYTES), _filled(_ASKING_PLAIN, nonce, _PLAIN_BYTES)]
+    beside = _together(questions, nonce, slow=True)
+    lines += [f"{beside} &"] if beside else []
     for number, question in enumerate(questions):
         call = f"ask {number} {question.timeout.total_seconds():g} {shlex.quote(question.script)}"
         if not question.plain:
             lines.append(f"{call} &" if question.slow else call)
-    plain = [(number, question) for number, question in enumerate(questions) if question.plain]
-    if plain:
-        together = "".join(
-            f"(eval {shlex.quote(question.script)})\nprintf '\\n%s-%s %s\\n' {nonce} {number} $?\n"
-            for number, question in plain
-        )
-        seconds = _PLAIN_TOGETHER.total_seconds()
-        lines += [
-            _filled(_ASKING_PLAIN, nonce, _PLAIN_BYTES),
-            f"ask_plain {len(questions)} {seconds:g} {shlex.quote(together)}",
-        ]
-    return "\n".join([*lines, "wait", ""])
+    return "\n".join([*lines, _together(questions, nonce, slow=False), "wait", ""])
+
+
+def _together(questions: Sequence[Question], nonce: str, *, slow: bool) -> str:
+    """The call that asks the plain questions of one kind in one shell; empty where there are none."""
+    plain = [(number, q) for number, q in enumerate(questions) if q.plain and q.slow is slow]
+    if not plain:
+        return ""
+    together = "".join(
+        f"(eval {shlex.quote(question.script)})\nprintf '\\n%s-%s %s\\n' {nonce} {number} $?\n"
+        for number, question in plain
+    )
+    seconds = max(question.timeout for _, question in plain).total_seconds()
+    return f"ask_plain {len(questions) + slow} {seconds:g} {shlex.quote(together)}"
 
 
 def _filled(function: str, nonce: str, limit_bytes: int) -> str:

@@ -95,11 +95,17 @@ def test_plain_questions_share_a_shell_and_keep_their_answers_apart() -> None:
     ]
 
 
-def test_a_plain_question_that_hangs_is_unknown_and_those_behind_it_are_answered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("upkeep.hosts.question._PLAIN_TOGETHER", timedelta(seconds=0.5))
-    hanging = question("sleep 60", plain=True, timeout=timedelta(seconds=0.5))
-    findings = ask(LocalTransport(), [question("echo a", plain=True), hanging, question("echo b", plain=True)])
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_plain_question_that_hangs_is_unknown_and_those_behind_it_are_answered(slow: bool) -> None:
+    soon = timedelta(seconds=0.5)
+    scripts = ["echo a", "sleep 60", "echo b"]
+    findings = ask(LocalTransport(), [question(one, plain=True, slow=slow, timeout=soon) for one in scripts])
     assert [f.verdict for f in findings] == [Verdict.PASS, Verdict.UNKNOWN, Verdict.PASS]
     assert (findings[0].evidence, findings[2].evidence) == ("a\n", "b\n")
+
+
+def test_plain_questions_that_are_slow_share_a_second_shell_beside_the_first() -> None:
+    asked = [question(f"echo {n} $$", plain=True, slow=n in {1, 3}) for n in range(4)]
+    said = [finding.evidence.split() for finding in ask(LocalTransport(), asked)]
+    assert [number for number, _ in said] == ["0", "1", "2", "3"]
+    assert said[0][1] == said[2][1] != said[1][1] == said[3][1]

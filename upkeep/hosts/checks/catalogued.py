@@ -16,15 +16,19 @@ from upkeep.hosts.checks import network
 from upkeep.hosts.checks.certificates import tls
 from upkeep.hosts.checks.metrics import metric
 from upkeep.hosts.checks.platform import with_words
+from upkeep.hosts.checks.service import PROPERTIES
 from upkeep.hosts.question import Answer, Question
 
 _FIELDS = 4
-_PLAIN = frozenset({"kernel", "clock", "units", "agent", "network", "system"})
-"""Looks that read small files and hardly ever hang; they share one shell and one time limit."""
+_ALONE = "centre"
+"""The look that waits for others for long; the rest share a shell and its time limit."""
 
 _SLOW = frozenset({"processor", "centre"})
 _LONGEST = {"centre": timedelta(seconds=45), "files": timedelta(seconds=20), "journal": timedelta(seconds=20)}
-_PROPERTIES = "-p NRestarts -p UnitFileState -p Restart -p FragmentPath -p DropInPaths -p MainPID"
+_PROPERTIES = " ".join(f"-p {name}" for name in dict.fromkeys([*PROPERTIES, "Restart", "DropInPaths"]))
+UNIT_SHOWN = "printf '%s\\n' \"$SHOWN\""
+"""Prints what `systemctl show` said to all looks together."""
+
 
 # Inspections come every night: what they ask must never be in the way of what the host is there for.
 _HEAD = """
@@ -90,7 +94,7 @@ def _look(name: str, readers: Sequence[Check]) -> Question:
         read,
         timeout=_LONGEST.get(name, timedelta(seconds=10)),
         slow=name in _SLOW,
-        plain=name in _PLAIN,
+        plain=name != _ALONE,
     )
 
 

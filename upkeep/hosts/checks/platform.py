@@ -93,7 +93,7 @@ def architecture(release: Release) -> Question:
     return Question("host.arch", f"uname -m; {LIBC}", judge, plain=True)
 
 
-LIBC = "if ls /lib/ld-musl-* >/dev/null 2>&1; then echo musl; else echo gnu; fi"
+LIBC = 'set -- /lib/ld-musl-*; if [ -e "$1" ]; then echo musl; else echo gnu; fi'
 
 
 def memory(needs: Needs) -> Question:

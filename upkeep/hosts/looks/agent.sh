@@ -5,14 +5,16 @@ tell() { # KEY PROPERTY
 tell agent.restarts NRestarts
 tell agent.starts_at_boot UnitFileState
 tell agent.restarts_itself Restart
-shown DropInPaths && say agent.drop_ins "$(echo "$shown" | wc -w)" '' "$shown"
-shown FragmentPath && [ -r "$shown" ] && {
-    unit_file=$shown
-    shown DropInPaths || shown=''
-    # shellcheck disable=SC2086
-    say agent.unit_file "$(cat "$unit_file" $shown 2>/dev/null | cksum | tr ' ' -)" '' "$unit_file $shown"
+drop_ins='' unit_file=''
+shown DropInPaths && {
+    drop_ins=$shown
+    # shellcheck disable=SC2086 # words
+    set -- $shown && say agent.drop_ins $# '' "$shown"
 }
-[ ! -r "$BINARY" ] || say agent.binary "$(sha256sum <"$BINARY" | cut -c1-16)" '' "$BINARY"
+shown FragmentPath && unit_file=$shown && [ -r "$unit_file" ] && {
+    # shellcheck disable=SC2086,SC2046 # words
+    set -- $(cat "$unit_file" $drop_ins 2>/dev/null | cksum) && say agent.unit_file "$1-$2" '' "$unit_file $drop_ins"
+}
 if ! shown MainPID || [ "${shown:-0}" = 0 ] || [ ! -r "$R/proc/$shown/status" ]; then
     for key in user privileges state memory handles threads program; do say "agent.$key" '?' '' 'the agent has no process'; done
     exit 0

@@ -4,40 +4,62 @@ IFS='
 set -f
 # shellcheck disable=SC2086
 set -- $CONFIG
-present=''
+present='' several='' binary='' hashed=0 files=0 opened=0 open='' certificates='' modes=$IFS
 for path in "$@"; do [ ! -e "$path" ] || present="$present$path$IFS"; done
+fingerprint() { # KEY TEXT DETAIL
+    sum=$(printf '%s\n' "$2" | cksum)
+    say "$1" "${sum%% *}-${sum#* }" '' "$3"
+}
+# openssl hashes several times as fast as sha256sum where the processor helps.
+if command -v openssl >/dev/null; then hash='openssl dgst -sha256 -r'; else hash=sha256sum; fi
+IFS=' '
 # shellcheck disable=SC2086
-[ -z "$present" ] || hashes=$(find $present -type f -exec sha256sum {} + 2>/dev/null | sort -k 2)
-if [ -z "${hashes-}" ]; then
-    for key in content rights world_writable secrets; do say "config.$key" '?' '' "no file there: $*"; done
-else
-    say config.content "$(printf '%s\n' "$hashes" | cksum | tr ' ' -)" '' "$(printf '%s\n' "$hashes" | grep -c .) files"
-    # shellcheck disable=SC2086
-    rights=$(find $present $BINARY $SECRETS ! -type l -exec stat -c '%a %U:%G %n' {} + 2>/dev/null | sort -u)
-    say config.rights "$(printf '%s\n' "$rights" | cksum | tr ' ' -)" '' "$(printf '%s\n' "$rights" | grep -c .) files and folders"
-    open=$(printf '%s\n' "$rights" | awk '$1 ~ /[2367]$/ && !(length($1) == 4 && $1 ~ /^[1357]/) { print $3 }')
-    say config.world_writable "$(printf '%s' "$open" | grep -c .)" '' "$(printf '%s' "$open" | head -n 5 | tr '\n' ' ')"
-    # shellcheck disable=SC2086
-    telling=$(find $present -type f -size -256k ! -name '*.pem' ! -name '*.crt' -exec grep -lEi '^[^#]*(password|passwd|secret|api_?key|token)[a-z_]*["'"'"']?[[:space:]]*[:=][[:space:]]*["'"'"']?[^[:space:]"'"'"'$/{][^[:space:]]{3,}' {} + 2>/dev/null)
-    say config.secrets "$(printf '%s' "$telling" | grep -c .)" '' "$(printf '%s' "$telling" | head -n 5 | tr '\n' ' ')"
-fi
-if [ -z "$SECRETS" ]; then
-    say secret.mode none '' 'the profile names no secret file'
-else
-    # shellcheck disable=SC2086
-    for path in $SECRETS; do
-        if [ -e "$path" ]; then say secret.mode "$(stat -L -c %a "$path")" "$path"; else say secret.mode '?' "$path" 'is not there'; fi
-    done
-fi
+set -- $hash
+IFS='
+'
+# shellcheck disable=SC2086,SC2153
+for line in $(find -H $present $BINARY -type f -exec "$@" {} + 2>/dev/null | sort -k 2); do
+    path=${line#* ?}
+    if [ "$path" = "$BINARY" ]; then binary=${line%"${line#????????????????}"}; else several=$several${line%% *}' '$path$IFS hashed=$((hashed + 1)); fi
+done
 # shellcheck disable=SC2086
-for path in $(find $CONFIG $SECRETS -type f \( -name '*.pem' -o -name '*.crt' -o -name '*.cer' \) 2>/dev/null | head -n 20); do
+rights=$(find -H $present $BINARY $SECRETS ! -type l -exec stat -L -c '%a %U:%G %n' {} + 2>/dev/null | sort -u)
+for line in $rights; do
+    files=$((files + 1)) mode=${line%% *} path=${line#* * }
+    case $mode in
+    [1357]??[2367]) ;;
+    *[2367]) opened=$((opened + 1)) && [ "$opened" -gt 5 ] || open="$open$path " ;;
+    esac
+    case $path in *.pem | *.crt | *.cer) certificates=$certificates$path$IFS ;; esac
+    case $IFS$SECRETS$IFS in *"$IFS$path$IFS"*) say secret.mode "$mode" "$path" && modes=$modes$path$IFS ;; esac
+done
+[ -z "$binary" ] || say binary "$binary" '' "$BINARY"
+if [ "$hashed" = 0 ]; then
+    for key in content rights world_writable secrets; do say "config.$key" '?' '' "no file there: $CONFIG"; done
+else
+    fingerprint config.content "${several%"$IFS"}" "$hashed files"
+    fingerprint config.rights "$rights" "$files files and folders"
+    say config.world_writable "$opened" '' "$open"
+    # shellcheck disable=SC2086,SC2046
+    set -- $(find -H $present -type f -size -256k ! -name '*.pem' ! -name '*.crt' -exec grep -lEi '^[^#]*(password|passwd|secret|api_?key|token)[a-z_]*["'"'"']?[[:space:]]*[:=][[:space:]]*["'"'"']?[^[:space:]"'"'"'$/{][^[:space:]]{3,}' {} + 2>/dev/null)
+    say config.secrets $# '' "${1-} ${2-} ${3-} ${4-} ${5-}"
+fi
+[ -n "$SECRETS" ] || say secret.mode none '' 'the profile names no secret file'
+for path in $SECRETS; do
+    case $modes in *"$IFS$path$IFS"*) ;; *) say secret.mode '?' "$path" 'is not there' ;; esac
+done
+# shellcheck disable=SC2086
+set -- $certificates
+[ $# -eq 0 ] || now=$(date +%s)
+some=''
+for path in "$@"; do
     until=$(openssl x509 -noout -enddate -in "$path" 2>/dev/null) || continue
     ends=$(date -d "${until#*=}" +%s 2>/dev/null) || continue
-    left=$((ends - $(date +%s)))
+    left=$((ends - now))
     [ "$left" -ge 0 ] || left=$((left - 86399))
     say certificate.days "$((left / 86400))" "$path" && some=1
 done
-[ -n "${some-}" ] || say certificate.days none '' 'no certificate among the files of the agent'
+[ -n "$some" ] || say certificate.days none '' 'no certificate among the files of the agent'
 if [ -d "$RELEASES" ]; then
     set +f && set -- "$RELEASES"/*/
     [ -d "$1" ] || set --

@@ -3,7 +3,8 @@ set --
 for file in net/snmp net/netstat net/dev net/sockstat net/tcp net/tcp6 net/route net/ipv6_route sys/net/ipv4/ip_local_port_range; do
     [ ! -r "$R/proc/$file" ] || set -- "$@" "$R/proc/$file"
 done
-[ $# -eq 0 ] || awk -v centre="$(printf ':%04X' "${CENTRE_PORT:-0}")" '
+[ $# -eq 0 ] || awk -v port="${CENTRE_PORT:-0}" '
+BEGIN { centre = sprintf(":%04X", port) }
 function tell(key, value, detail, subject) { printf "net.%s\t%s\t%s\t%s\n", key, value, subject, detail }
 FNR == 1 { n = split(FILENAME, part, "/"); file = part[n] }
 file == "snmp" || file == "netstat" {

@@ -1,13 +1,16 @@
 # What the processors did during one second.
-sample() { sed -n 's/^cpu  *//p;1q' "$R/proc/stat"; }
-before=$(sample) && [ -n "$before" ] || exit 0
+sample() { # user nice system idle iowait irq softirq steal
+    read -r name u n s i w q o t _ <"$R/proc/stat" && [ "$name" = cpu ] && set -- "$u" "$n" "$s" "$i" "$w" "$q" "$o" "${t:-0}" && sampled=$*
+}
+tell() { say "$1" "$((1000 * $2 / total / 10)).$((1000 * $2 / total % 10))"; }
+[ -r "$R/proc/stat" ] || exit 0
+sample || exit 0
+# shellcheck disable=SC2086 # words
+set -- $sampled
 sleep 1
-printf '%s\n%s\n' "$before" "$(sample)" | awk '
-{ for (i = 1; i <= 8; i++) { now[i] = $i - before[i]; before[i] = $i } }
-END {
-    for (i = 1; i <= 8; i++) total += now[i]
-    if (total <= 0) exit
-    printf "cpu.busy\t%.1f\t\t\n", 100 * (total - now[4] - now[5]) / total
-    printf "cpu.iowait\t%.1f\t\t\n", 100 * now[5] / total
-    printf "cpu.steal\t%.1f\t\t\n", 100 * now[8] / total
-}'
+sample || exit 0
+total=$((u + n + s + i + w + q + o + t - $1 - $2 - $3 - $4 - $5 - $6 - $7 - $8))
+[ "$total" -gt 0 ] || exit 0
+tell cpu.busy $((total - i + $4 - w + $5))
+tell cpu.iowait $((w - $5))
+tell cpu.steal $((t - $8))
