@@ -23,7 +23,6 @@ from upkeep.domain.plan import Plan
 from upkeep.settings import Settings
 from upkeep.wiring import Site
 
-NOW = datetime.now(UTC)
 DOWN = Finding(
     check="service.active", subject="a.service", verdict=Verdict.FAIL, reason="it is failed", remedy="start it"
 )
@@ -67,7 +66,7 @@ def pool(tmp_path: Path) -> Pool:
 
 
 def look(host: str, *problems: Finding, minutes: float = 0) -> Looked:
-    return Looked(host=host, at=NOW + timedelta(minutes=minutes), problems=problems)
+    return Looked(host=host, at=datetime.now(UTC) + timedelta(minutes=minutes), problems=problems)
 
 
 def inspected(site: Site, rules: dict[str, object], *looks: Looked, earlier: tuple[Looked, ...] = ()) -> Isolated:
@@ -111,7 +110,7 @@ def test_a_failing_host_is_taken_out_and_put_back_only_when_it_was_healthy_for_t
 @pytest.mark.parametrize("problem", [DOWN, SILENT])
 def test_a_host_that_was_sick_or_silent_in_between_begins_its_time_anew(problem: Finding) -> None:
     rules = Isolation.model_validate({"drain": {"command": ["a"]}, "restore": {"command": ["b"]}, "healthy_for": "10m"})
-    ours = {"h1": Drained("h1", "r0", "ann", NOW - timedelta(minutes=30))}
+    ours = {"h1": Drained("h1", "r0", "ann", datetime.now(UTC) - timedelta(minutes=30))}
     earlier = {"h1": [look("h1", minutes=-20), look("h1", problem, minutes=-5)]}
     decision = decide(rules, {"h1": look("h1")}, earlier, ours, 5)
     assert (decision.restore, dict(decision.drain)) == ((), {})
