@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 from upkeep.documents import load_catalogue
@@ -16,6 +17,8 @@ from upkeep.hosts.question import ask
 
 CATALOGUE = {check.id: check for check in load_catalogue().checks}
 PID = 4242
+PATIENCE = timedelta(minutes=2)
+"""These tests are about answers; how long a host may take for them is tested elsewhere."""
 GOOD: dict[str, str] = {
     "proc/loadavg": "0.50 0.40 0.30 1/200 4242\n",
     "proc/stat": "cpu  100 0 100 1000 10 0 0 0 0 0\ncpu0 50 0 50 500 5 0 0 0\ncpu1 50 0 50 500 5 0 0 0\n",
@@ -91,7 +94,8 @@ class World:
     def asked(self, *checks: str) -> list[Finding]:
         """What these checks find, their looks run for real."""
         profile = self.profile()
-        return ask(self.transport(), questions([CATALOGUE[check] for check in checks]), head=head(profile))
+        patient = [replace(one, timeout=PATIENCE) for one in questions([CATALOGUE[check] for check in checks])]
+        return ask(self.transport(), patient, head=head(profile))
 
     def transport(self) -> LocalTransport:
         """The way to it."""
