@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,6 +11,7 @@ from enum import StrEnum
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlmodel import Session, col, select
 
+from upkeep.audit.beside import Beside
 from upkeep.audit.database import trouble, writing
 from upkeep.audit.history import History
 from upkeep.audit.tables import DeliveryRow
@@ -54,11 +54,11 @@ class Delivery:
     attempts: int
 
 
-class Deliveries:
+class Deliveries(Beside):
     """Deliveries beside the history, in the same database. Every method raises AuditError when that cannot be used."""
 
     def __init__(self, history: History) -> None:
-        self._engine, self._url = history.database
+        super().__init__(history)
         self._history = history
 
     def keep(self, ref: TicketRef, delivery: str, body_sha256: str, now: datetime) -> bool:
@@ -153,24 +153,11 @@ class Deliveries:
         wanted = select(DeliveryRow).order_by(col(DeliveryRow.id).desc()).limit(newest)
         if ref is not None:
             wanted = wanted.where(DeliveryRow.source == ref.source, DeliveryRow.ticket == ref.id)
-        try:
-            with Session(self._engine) as session:
-                return [_delivery(row) for row in session.exec(wanted)]
-        except SQLAlchemyError as error:
-            raise trouble(self._url, error) from error
+        with self._reading() as session:
+            return [_delivery(row) for row in session.exec(wanted)]
 
     def _clean(self, text: str) -> str:
         return str(self._history.clean(text))
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        try:
-            with writing(self._engine) as connection:
-                session = Session(bind=connection, join_transaction_mode="control_fully")
-                yield session
-                session.flush()
-        except SQLAlchemyError as error:
-            raise trouble(self._url, error) from error
 
 
 def _delivery(row: DeliveryRow) -> Delivery:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pydantic import TypeAdapter
 from sqlalchemy import case, func
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, or_, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from upkeep.audit.database import trouble, writing
+from upkeep.audit.beside import Beside
 from upkeep.audit.history import History
 from upkeep.audit.tables import RunRow, ShardOrderRow, ShardRow
 from upkeep.domain.orders import Change, Changed, Check, Checked, Undo
@@ -59,19 +57,20 @@ class ShardState:
     """Started, and not one word from it yet: no worker has taken it up."""
 
 
-class OrderBook:
+class OrderBook(Beside):
     """One run's orders, in the database of the history. Times are the database's own, so that shards' clocks do not matter.
 
     Every method raises AuditError when the database cannot be used.
     """
 
     def __init__(self, history: History, run: str) -> None:
-        self._engine, self._url = history.database
+        super().__init__(history)
         self._run = run
 
     def put(self, orders: Sequence[tuple[HostOrder, int]]) -> list[int]:
         """Give orders out, each with the lane whose shard should take it before others do; their numbers."""
-        with self._writing() as (session, now):
+        with self._writing() as session:
+            now = _now(session)
             rows = [
                 ShardOrderRow(
                     run=self._run,
@@ -89,7 +88,8 @@ class OrderBook:
 
     def claim(self, shard: int, lane: int, most: int) -> list[Claim]:
         """Take up to `most` orders that nobody holds, those of `lane` first."""
-        with self._writing() as (session, now):
+        with self._writing() as session:
+            now = _now(session)
             free = or_(col(ShardOrderRow.held_until).is_(None), col(ShardOrderRow.held_until) < now.isoformat())
             own_first = case((col(ShardOrderRow.lane) == lane, 0), else_=1)
             rows = session.exec(self._open().where(free).order_by(own_first, col(ShardOrderRow.id)).limit(most)).all()
@@ -100,7 +100,8 @@ class OrderBook:
 
     def renew(self, shard: int) -> frozenset[int]:
         """Hold what this shard has for another while, and say that it lives; the numbers it still holds."""
-        with self._writing() as (session, now):
+        with self._writing() as session:
+            now = _now(session)
             session.get_one(ShardRow, shard).seen_at = now.isoformat()
             rows = session.exec(self._open().where(ShardOrderRow.shard == shard)).all()
             for row in rows:
@@ -109,7 +110,8 @@ class OrderBook:
 
     def answer(self, claim: Claim, answer: HostAnswer) -> bool:
         """What came of an order; False when it is another's by now, which changes nothing."""
-        with self._writing() as (session, now):
+        with self._writing() as session:
+            now = _now(session)
             row = session.get_one(ShardOrderRow, claim.id)
             if row.fence != claim.fence or row.answered_at is not None:
                 return False
@@ -122,7 +124,8 @@ class OrderBook:
         wanted = select(ShardOrderRow).where(ShardOrderRow.run == self._run, ShardOrderRow.kind != _CANCEL, *answered)
         if not self._any(wanted):
             return []
-        with self._writing() as (session, now):
+        with self._writing() as session:
+            now = _now(session)
             rows = session.exec(wanted.order_by(col(ShardOrderRow.id))).all()
             for row in rows:
                 row.collected_at = now.isoformat()
@@ -130,7 +133,8 @@ class OrderBook:
 
     def withdraw(self) -> int:
         """Take back what no living shard holds; how many orders are still in a shard's hands."""
-        with self._writing() as (session, now):
+        with self._writing() as session:
+            now = _now(session)
             rows = session.exec(self._open()).all()
             lost = [row for row in rows if (row.held_until or "") < now.isoformat()]
             for row in lost:
@@ -139,7 +143,8 @@ class OrderBook:
 
     def cancel(self, reason: str) -> None:
         """Tell the shards to begin nothing more and to put back what is being watched."""
-        with self._writing() as (session, now):
+        with self._writing() as session:
+            now = _now(session)
             at = now.isoformat()
             session.add(
                 ShardOrderRow(
@@ -169,7 +174,8 @@ class OrderBook:
 
     def start_shard(self) -> int:
         """Note that one is being started; its number."""
-        with self._writing() as (session, now):
+        with self._writing() as session:
+            now = _now(session)
             row = ShardRow(run=self._run, started_at=now.isoformat())
             session.add(row)
             session.flush()
@@ -177,13 +183,15 @@ class OrderBook:
 
     def begin_shard(self, shard: int, process: str) -> None:
         """It runs, in this process."""
-        with self._writing() as (session, now):
+        with self._writing() as session:
+            now = _now(session)
             row = session.get_one(ShardRow, shard)
             row.process, row.seen_at, row.ended_at = process, now.isoformat(), None
 
     def end_shard(self, shard: int) -> None:
         """It takes no more."""
-        with self._writing() as (session, now):
+        with self._writing() as session:
+            now = _now(session)
             session.get_one(ShardRow, shard).ended_at = now.isoformat()
 
     def shards(self) -> list[ShardState]:
@@ -212,24 +220,6 @@ class OrderBook:
     def _any(self, wanted: SelectOfScalar[ShardOrderRow]) -> bool:
         with self._reading() as session:
             return session.exec(wanted.limit(1)).first() is not None
-
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        try:
-            with Session(self._engine) as session:
-                yield session
-        except SQLAlchemyError as error:
-            raise trouble(self._url, error) from error
-
-    @contextmanager
-    def _writing(self) -> Iterator[tuple[Session, datetime]]:
-        try:
-            with writing(self._engine) as connection:
-                session = Session(bind=connection, join_transaction_mode="control_fully")
-                yield session, _now(session)
-                session.flush()
-        except SQLAlchemyError as error:
-            raise trouble(self._url, error) from error
 
 
 def _now(session: Session) -> datetime:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session, col, or_, select
+from sqlmodel import col, or_, select
 
+from upkeep.audit.beside import Beside
 from upkeep.audit.chain import canonical
-from upkeep.audit.database import trouble, writing
 from upkeep.audit.history import History
 from upkeep.audit.tables import OutboxRow
 from upkeep.errors import shorten
@@ -41,12 +39,12 @@ class Letter:
     given_up_at: datetime | None = None
 
 
-class Outbox:
+class Outbox(Beside):
     """The outbox beside the history, in the same database. Every method raises AuditError when that cannot be used."""
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._engine, self._url = history.database
+        super().__init__(history)
 
     def put(self, kind: str, key: str, target: str, body: Mapping[str, Any], now: datetime) -> bool:
         """Keep one thing to send; False when `key` was put before, which changes nothing."""
@@ -118,21 +116,8 @@ class Outbox:
             wanted = wanted.where(OutboxRow.target == target)
         if unsent:
             wanted = wanted.where(or_(col(OutboxRow.sent_at).is_(None), col(OutboxRow.given_up_at).is_not(None)))
-        try:
-            with Session(self._engine) as session:
-                return [_letter(row) for row in session.exec(wanted)]
-        except SQLAlchemyError as error:
-            raise trouble(self._url, error) from error
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        try:
-            with writing(self._engine) as connection:
-                session = Session(bind=connection, join_transaction_mode="control_fully")
-                yield session
-                session.flush()
-        except SQLAlchemyError as error:
-            raise trouble(self._url, error) from error
+        with self._reading() as session:
+            return [_letter(row) for row in session.exec(wanted)]
 
 
 def _letter(row: OutboxRow) -> Letter:
