@@ -27,9 +27,11 @@ _VARYING = (
 # it must not be blamed on it. -N: the last N seconds.
 _READ = r"""
 if [ "$2" = start ]; then
-    began=$(systemctl show "$1" -p ExecMainStartTimestampMonotonic | sed -n 's/^[^=]*=//p')
+    began=$(systemctl show "$1" -p ExecMainStartTimestampMonotonic)
+    began=${began#*=}
     now=$(date +%s%N)
-    at=$((${now%???????} - $(cut -d" " -f1 /proc/uptime | tr -d .) + ${began:-0} / 10000 + 1))
+    IFS='. ' read -r up hundredths _ </proc/uptime
+    at=$((${now%???????} - up * 100 - ${hundredths#0} + ${began:-0} / 10000 + 1))
     since=$((at / 100)).$(printf %02d $((at % 100)))
 else
     since=$(($(date +%s) + $2))

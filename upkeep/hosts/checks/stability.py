@@ -19,14 +19,25 @@ MOST_PROCESSES = 3
 
 # Seconds are counted by the kernel's uptime: the host's clock may jump.
 _WATCH = r"""
-uptime_seconds() { cut -d. -f1 /proc/uptime; }
-began=$(uptime_seconds) since=$began last='' seen=0 result=deadline
+line_end='
+'
+# Of what systemctl has shown: the value of $1 is $value. Nothing is started for it.
+value_of() {
+    value=''
+    case $line_end$shown in *"$line_end$1="*) value=${shown#*"$1="} && value=${value%%"$line_end"*} ;; esac
+}
+uptime_seconds() { IFS='. ' read -r at _ </proc/uptime; }
+uptime_seconds
+began=$at since=$at last='' seen=0 result=deadline
 while :; do
     shown=$(systemctl show "$1" -p ActiveState -p SubState -p MainPID -p NRestarts -p Result)
-    state=$(printf '%s\n' "$shown" | sed -n 's/^ActiveState=//p')
-    pid=$(printf '%s\n' "$shown" | sed -n 's/^MainPID=//p')
-    restarts=$(printf '%s\n' "$shown" | sed -n 's/^NRestarts=//p')
-    at=$(uptime_seconds)
+    value_of ActiveState
+    state=$value
+    value_of MainPID
+    pid=$value
+    value_of NRestarts
+    restarts=$value
+    uptime_seconds
     if [ "$state:$pid:$restarts" != "$last" ]; then
         last=$state:$pid:$restarts since=$at
         [ "$state" != active ] || seen=$((seen + 1))

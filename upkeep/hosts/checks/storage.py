@@ -47,9 +47,7 @@ def _space(folder: str, needed: int) -> Question:
             unit="bytes",
         )
 
-    return Question(
-        "host.disk.free", with_words(NEAREST + 'df -Pk "$d" | tail -n 1', folder), judge, folder, plain=True
-    )
+    return Question("host.disk.free", with_words(NEAREST + 'df -Pk "$d"', folder), judge, folder, plain=True)
 
 
 def _inodes(folder: str, needed: int) -> Question:
@@ -74,9 +72,7 @@ def _inodes(folder: str, needed: int) -> Question:
             value=float(available),
         )
 
-    return Question(
-        "host.disk.inodes", with_words(NEAREST + 'df -Pi "$d" | tail -n 1', folder), judge, folder, plain=True
-    )
+    return Question("host.disk.inodes", with_words(NEAREST + 'df -Pi "$d"', folder), judge, folder, plain=True)
 
 
 _OPTIONS = 3
@@ -113,13 +109,18 @@ def _mount(folder: str, *, runs_programs: bool) -> Question:
             )
         return findings
 
-    # the longest mount point that is a prefix of the folder; df knows it
-    script = (
-        NEAREST + 'm=$(df -P "$d" | tail -n 1 | tr -s " " | cut -d" " -f6-); grep -F " $m " /proc/mounts | tail -n 1'
-    )
-    return Question("host.mount.writable", with_words(script, folder), judge, folder, plain=True)
+    return Question("host.mount.writable", with_words(NEAREST + _MOUNT_OF, folder), judge, folder, plain=True)
+
+
+# df knows the mount point that a folder lies on; of those mounted over each other the last one counts.
+_MOUNT_OF = r"""df -P "$d" | {
+    while read -r _ _ _ _ _ at; do m=$at; done
+    while read -r line; do case $line in *" $m "*) last=$line ;; esac; done </proc/mounts
+    printf '%s\n' "${last:-}"
+}"""
 
 
 def _column(text: str, number: int) -> int | None:
-    words = text.split()
+    """A number of df's last line."""
+    words = (text.strip().splitlines() or [""])[-1].split()
     return int(words[number]) if len(words) > number and words[number].isdecimal() else None
