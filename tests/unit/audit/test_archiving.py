@@ -152,6 +152,25 @@ def test_no_run_is_cut_in_two_and_nothing_goes_that_has_no_copy_elsewhere(
     assert [one.runs for one in plan(history, later).stretches] == [("r1",)]
 
 
+def test_nothing_after_a_checkpoint_without_a_copy_goes_though_later_ones_have_theirs(
+    two_runs: History, checkpoints: Checkpoints, raw: RawDatabase
+) -> None:
+    later = datetime.now(UTC) + timedelta(days=1)
+    raw.execute("UPDATE checkpoint SET exported_to = '' WHERE id = 1")
+    raw.commit()
+    planned = plan(two_runs, later)
+    assert (planned.stretches, planned.why) == ((), "checkpoint 1 has no copy outside the database yet")
+
+
+def test_a_file_holds_as_many_whole_runs_as_its_size_allows(
+    two_runs: History, checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = datetime.now(UTC) + timedelta(days=1)
+    assert [one.runs for one in plan(two_runs, later).stretches] == [("r1", "r2")]
+    monkeypatch.setattr(archiving, "MOST_EVENTS", 1)
+    assert [one.runs for one in plan(two_runs, later).stretches] == [("r1",), ("r2",)]
+
+
 def _refuses(_name: str, _content: bytes) -> None:
     raise AuditError("the disk is full")
 
