@@ -13,6 +13,8 @@ from upkeep.domain.record import Event, Happening
 
 WANTED = "UPKEEP_LOG"
 """The variable that is `json` where logs are read by a program."""
+OWN = ("upkeep", "tasks", "flows")
+"""Loggers that keep their handler when Prefect sets up the root's for a flow run."""
 _RENDERER = structlog.processors.JSONRenderer(sort_keys=False)
 _LEVELS = {Happening.FAILED: "error", Happening.UNKNOWN: "warning"}
 
@@ -73,6 +75,8 @@ def log_as_json(stream: TextIO | None = None) -> EventLog:
     """From here on this process logs JSON lines only; the listener that writes a history's events."""
     events, handler = EventLog(stream), logging.StreamHandler(stream)
     handler.setFormatter(JsonRecords(events))
-    logging.getLogger().handlers = [handler]
+    for name in ("", *OWN):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
     logging.captureWarnings(capture=True)
     return events

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.audit.conftest import run_record
-from upkeep.console.log import EventLog, log_as_json
+from upkeep.console.log import OWN, EventLog, log_as_json
 from upkeep.domain.change import RunOutcome, Step
 from upkeep.domain.record import Actor, Event, Happening
 from upkeep.settings import Settings
@@ -22,10 +22,11 @@ from upkeep.wiring import Site
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
     """Logging as it was before the test."""
-    found = logging.getLogger()
-    handlers = found.handlers
-    yield found
-    found.handlers = handlers
+    every = [logging.getLogger(name) for name in ("", *OWN)]
+    before = [(logger.handlers, logger.propagate) for logger in every]
+    yield every[0]
+    for logger, (handlers, propagate) in zip(every, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
     logging.captureWarnings(capture=False)
 
 
@@ -92,5 +93,6 @@ def test_a_process_that_works_for_several_runs_claims_none_of_them_for_what_it_l
     for run in ("r1", "r2"):
         facts = {"seq": 1, "at": datetime.now(UTC), "run": run, "actor": Actor(name="a"), "happening": Happening.NOTE}
         events(Event.model_validate(facts | {"action": "run.opened"}))
-    logging.getLogger("upkeep.x").warning("which?")
+    root.handlers = []  # as Prefect does when a flow run begins
+    logging.getLogger("tasks.x").warning("which?")
     assert [json.loads(line)["trace_id"] for line in stream.getvalue().splitlines()] == ["r1", "r2", ""]
