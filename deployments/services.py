@@ -6,11 +6,13 @@ python -m deployments.services     until SIGTERM or Ctrl-C
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
 
 from tasks.attend_tickets import attend_once
@@ -19,6 +21,8 @@ from tasks.notify import teller
 from tasks.open_windows import open_windows
 from tasks.reconcile_runs import reconcile_runs
 from tasks.watch_releases import watch_all
+from upkeep.audit.retention import keep_policy
+from upkeep.console.log import WANTED
 from upkeep.errors import UpkeepError
 from upkeep.wiring import Site, site
 
@@ -55,6 +59,13 @@ def _tell_people(here: Site) -> Iterable[str]:
     return [f"{went} messages went"] if went else []
 
 
+def _archive(here: Site) -> Iterable[str]:
+    days, folder = here.settings.keep_history, here.settings.archives
+    if days and folder:
+        for made in keep_policy(here.history, here.checkpoints, days, Path(folder).expanduser(), datetime.now(UTC)):
+            yield f"events {made.first_seq} to {made.upto_seq}, {len(made.runs)} runs, are archived in {made.path}"
+
+
 DUTIES = (
     Duty("reconciliation", 20, _reconcile),
     Duty("window_opener", 10, _open_windows),
@@ -63,6 +74,8 @@ DUTIES = (
 )
 TICKETS = (Duty("change_tickets", 2, _change_tickets),)
 """In a thread of its own: a ticket system that answers slowly must not make a window's start late."""
+ARCHIVES = (Duty("archives", 86_400, _archive),)
+"""In a thread of its own, too: old runs may be many."""
 
 
 def look_after(duties: Iterable[Duty], ended: threading.Event) -> None:
@@ -78,7 +91,7 @@ def look_after(duties: Iterable[Duty], ended: threading.Event) -> None:
 def in_background() -> threading.Event:
     """Look after everything in a thread of this process; set the event to end it."""
     ended = threading.Event()
-    for name, duties in (("services", DUTIES), ("tickets", TICKETS)):
+    for name, duties in (("services", DUTIES), ("tickets", TICKETS), ("archives", ARCHIVES)):
         threading.Thread(target=look_after, args=(duties, ended), name=name, daemon=True).start()
     return ended
 
@@ -100,19 +113,23 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     _ = site().checkpoints  # one an hour from here on, also while nothing runs
-    log.info("looking after %s", ", ".join(duty.name for duty in (*DUTIES, *TICKETS)))
-    tickets = threading.Thread(target=look_after, args=(TICKETS, ended), name="tickets")
-    tickets.start()
+    log.info("looking after %s", ", ".join(duty.name for duty in (*DUTIES, *TICKETS, *ARCHIVES)))
+    others = [threading.Thread(target=look_after, args=(duties, ended)) for duties in (TICKETS, ARCHIVES)]
+    for other in others:
+        other.start()
     look_after(DUTIES, ended)
-    tickets.join()
+    for other in others:
+        other.join()
 
 
 def _log_to_stderr() -> None:
-    """By a handler of our own: Prefect's logging, set up later, keeps only warnings of others."""
+    """By a handler of our own: Prefect's logging, set up later, keeps only warnings of others. JSON goes the way of all lines."""
+    log.setLevel(logging.INFO)
+    if os.environ.get(WANTED) == "json":
+        return
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     log.addHandler(handler)
-    log.setLevel(logging.INFO)
     log.propagate = False
 
 

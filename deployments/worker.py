@@ -21,7 +21,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-from upkeep.project import project_folder
+from upkeep.project import log_as_upkeep_does, project_folder
 
 POOL = "upkeep"
 _PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
@@ -35,6 +35,7 @@ def main() -> int:
     asked.add_argument("--name", default=f"{POOL}@{os.uname().nodename}")
     words = asked.parse_args()
     os.environ.setdefault("UPKEEP_CHECKOUT", str(project_folder()))
+    log_as_upkeep_does()
     with _signals() as told:
         register(words.pool)
         if _readable(told, 0):

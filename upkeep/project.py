@@ -48,5 +48,12 @@ def put_on_path() -> None:
 
 def prefect_settings(*, quiet: bool) -> None:
     """Set Prefect's settings for this process, before Prefect is imported; what the site has set wins."""
+    log_as_upkeep_does()
     for key, value in {**PREFECT_ENVIRONMENT, **(QUIET if quiet else {})}.items():
         os.environ.setdefault(key, value)
+
+
+def log_as_upkeep_does() -> None:
+    """Prefect's own lines are JSON too where Upkeep's are, in this process and those it starts."""
+    if os.environ.get("UPKEEP_LOG") == "json":
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER", "json")

@@ -15,6 +15,7 @@ from upkeep.audit.history import History
 from upkeep.audit.outbox import Outbox
 from upkeep.audit.people import People
 from upkeep.audit.signing import KeyFolder
+from upkeep.console.log import WANTED, log_as_json
 from upkeep.documents import resolve
 from upkeep.domain.delivery import Delivery, listen_address
 from upkeep.domain.inventory import Host
@@ -43,6 +44,7 @@ class Site:
         self.settings = settings
         self._seals = seals
         self._environ = environ
+        self._log = log_as_json() if environ.get(WANTED) == "json" else None
 
     @property
     def history(self) -> History:
@@ -51,7 +53,7 @@ class Site:
 
     @functools.cached_property
     def _unsealed(self) -> History:
-        return History.open(self.settings.database_url)
+        return self._listened(History.open(self.settings.database_url))
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -89,12 +91,17 @@ class Site:
     def _sealed(self) -> tuple[History, Checkpoints]:
         if self.settings.database_url.startswith("sqlite:///"):
             self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        history = History.open(self.settings.database_url)
+        history = self._listened(History.open(self.settings.database_url))
         if self._environ.get(TRACES_TO):
             history.listeners.append(_traces())
         checkpoints = history.seal(KeyFolder(self.settings.keys), Copies(self.settings.checkpoints))
         checkpoints.every()
         return history, checkpoints
+
+    def _listened(self, history: History) -> History:
+        if self._log:
+            history.listeners.append(self._log)
+        return history
 
     def targets(self, hosts: tuple[Host, ...], inventory: Mapping[str, Host]) -> dict[str, SshTarget]:
         """How to reach each host, after everything that can be known without touching one has been looked at.

@@ -139,10 +139,10 @@ def measure(kind: str, urls: Sequence[str], hosts: int) -> Measured:
             if number == hosts // 10:
                 after_tenth = _rss_mb()
     seconds, spent = time.perf_counter() - started, time.process_time() - cpu
+    after_all = _rss_mb()
     pages = _pages(urls[0], WHILE_IT_GOES_ON)
     history.stage_closed("big", "all", "go", "")
     history.close_run("big", RunOutcome.SUCCEEDED, "all well")
-    after_all = _rss_mb()
     with history.reading() as session:
         events = int(session.connection().exec_driver_sql("SELECT max(seq) FROM event").scalar_one())
     raw_rows, raw_seconds = _raw(history, urls[1])

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-import uvicorn
 
 from tests.browser import chromium, looked_at, needs_chromium, picture, window
-from tests.e2e.lab.served import free_ports
+from tests.served_pages import served_pages
 from tests.unit.webhook.conftest import tell_large_run, tell_old_runs, tell_small_run
 from upkeep.audit.people import People
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome, Step
 from upkeep.domain.record import Actor
 from upkeep.settings import Settings
-from upkeep.webhook.app import create_app
 from upkeep.wiring import Site
 
 if TYPE_CHECKING:
@@ -42,18 +38,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     tell_large_run(site.history, 1000)
     tell_small_run(site.history, reason="kernel update", ticket="CHG-7")
     token = People(site.history).add("olga", ("viewer", "operator"), Actor(name="root"))
-    (port,) = free_ports(1)
-    server = uvicorn.Server(uvicorn.Config(create_app(site), port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.02)
-    yield Pages(site, f"http://127.0.0.1:{port}", token)
-    server.should_exit = True
-    thread.join(30)
-    site.checkpoints.close()
-    site.history.close()
+    with served_pages(site) as address:
+        yield Pages(site, address, token)
 
 
 @pytest.fixture(scope="module")

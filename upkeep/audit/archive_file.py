@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -75,14 +76,13 @@ class Archive:
 def write_archive(
     history: History, keys: KeyFolder, sealing: Sequence[Checkpoint], runs: Sequence[dict[str, Any]], folder: Path
 ) -> Path:
-    """Write the events that `sealing` covers to a file in `folder`, named after them and what seals them.
+    """Write the events that `sealing` covers to a file in `folder` that nobody else writes.
 
     Raises:
         AuditError: the history cannot be read, or the file cannot be written.
     """
     first, upto = sealing[0].upto_seq - sealing[0].n + 1, sealing[-1].upto_seq
-    seal = hashlib.sha256(sealing[-1].sig.encode()).hexdigest()[:12]
-    out = folder / f"upkeep-history-{first:010d}-{upto:010d}-{seal}.zip"
+    out = folder / f"upkeep-history-{first:010d}-{upto:010d}-{secrets.token_hex(4)}.zip"
     with history.event_rows(after=first - 1, upto=upto) as rows:
         lines = "".join(canonical(row.model_dump(include={"seq", "prev_hash", "hash", "body"})) + "\n" for row in rows)
     files = {

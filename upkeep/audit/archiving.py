@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from upkeep.audit.tables import ArchivedRunRow, ArchiveRow, CheckpointRow, Event
 from upkeep.domain.record import Actor
 from upkeep.errors import AuditError, BadInput
 
+Span = tuple[int, int | None]
+"""First and last event of a run; none is the last while it is open."""
 MOST_EVENTS = 50_000
 """More than that in one file only where a run's events are more: no run is cut in two."""
 STAYS = ("release.accepted",)
@@ -76,24 +80,16 @@ def plan(history: History, before: datetime) -> Planned:
     """
     with history.reading() as session:
         sealing = _next_sealing(session, before)
-        if not sealing:
-            return Planned((), "no signed checkpoint of that time seals events that are not archived yet")
-        copied = [one for one in sealing if one.exported_to]
-        why = "" if copied == sealing else f"checkpoint {sealing[len(copied)].id} has no copy outside the database yet"
-        spans, checkpoints = _spans(session), [Checkpoint.of(row) for row in copied]
-    cuts = [number for number, one in enumerate(checkpoints) if not _astride(spans, one.upto_seq)]
-    if checkpoints and (not cuts or cuts[-1] < len(checkpoints) - 1):
-        run = _astride(spans, checkpoints[-1].upto_seq)
-        why = f"run {run} is not over, or went on after that time"
-    stretches, start = [], 0
-    while start < len(checkpoints) and (cut := _cut(checkpoints, cuts, start)) is not None:
-        part = tuple(checkpoints[start : cut + 1])
-        begin, upto = part[0].upto_seq - part[0].n, part[-1].upto_seq
-        inside = tuple(
-            run for run, (first, last) in spans.items() if begin < first and last is not None and last <= upto
-        )
-        stretches.append(Stretch(part, inside))
-        start = cut + 1
+        spans = _spans(session)
+    copied = [Checkpoint.of(row) for row in takewhile(lambda row: row.exported_to, sealing)]
+    astride = list(_astride(spans, copied))
+    cuts = [number for number, run in enumerate(astride) if not run]
+    why = "" if sealing else "no signed checkpoint of that time seals events that are not archived yet"
+    if len(copied) < len(sealing):
+        why = f"checkpoint {sealing[len(copied)].id} has no copy outside the database yet"
+    if astride and astride[-1]:
+        why = f"run {astride[-1]} is not over, or went on after that time"
+    stretches = _stretches(spans, copied, cuts)
     return Planned(tuple(one for one in stretches if one.runs), why)
 
 
@@ -167,16 +163,33 @@ def _next_sealing(session: Session, before: datetime) -> list[CheckpointRow]:
     return row_of_them
 
 
-def _spans(session: Session) -> dict[str, tuple[int, int | None]]:
-    """First and last event of every run; none is the last while it is open."""
+def _spans(session: Session) -> dict[str, Span]:
+    """Of every run that is in the database."""
     ends = select(EventRow.run, func.min(EventRow.seq), func.max(EventRow.seq)).group_by(EventRow.run)
     known = dict(session.exec(select(RunRow.id, RunRow.outcome)).all())
     return {run: (first, last if known[run] else None) for run, first, last in session.exec(ends) if run in known}
 
 
-def _astride(spans: dict[str, tuple[int, int | None]], upto: int) -> str:
-    """A run that began up to there and ended later, or has not ended."""
-    return next((run for run, (first, last) in spans.items() if first <= upto and (last is None or last > upto)), "")
+def _astride(spans: Mapping[str, Span], checkpoints: Iterable[Checkpoint]) -> Iterator[str]:
+    """Per checkpoint a run that began up to there and ended later, or has not ended; empty where there is none."""
+    begun = sorted(((first, math.inf if last is None else last), run) for run, (first, last) in spans.items())
+    reach, who, number = -math.inf, "", 0
+    for one in checkpoints:
+        while number < len(begun) and begun[number][0][0] <= one.upto_seq:
+            (_, last), run = begun[number]
+            reach, who = max((reach, who), (last, run))
+            number += 1
+        yield who if reach > one.upto_seq else ""
+
+
+def _stretches(spans: Mapping[str, Span], checkpoints: Sequence[Checkpoint], cuts: Sequence[int]) -> Iterator[Stretch]:
+    start = 0
+    while start < len(checkpoints) and (cut := _cut(checkpoints, cuts, start)) is not None:
+        part = tuple(checkpoints[start : cut + 1])
+        begin, upto = part[0].upto_seq - part[0].n, part[-1].upto_seq
+        inside = (run for run, (first, last) in spans.items() if begin < first and last is not None and last <= upto)
+        yield Stretch(part, tuple(inside))
+        start = cut + 1
 
 
 def _cut(checkpoints: Sequence[Checkpoint], cuts: Sequence[int], start: int) -> int | None:

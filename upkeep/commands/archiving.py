@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.table import Table
@@ -16,14 +16,12 @@ from upkeep.audit.archive_file import opened, read_archive
 from upkeep.audit.archiving import Planned, archive, finish, plan, restore
 from upkeep.audit.history import History
 from upkeep.audit.queries import as_written
+from upkeep.audit.retention import kept_since, old_enough
 from upkeep.audit.tables import ArchivedRunRow, ArchiveRow
 from upkeep.console.screen import screen
 from upkeep.domain.record import Actor
 from upkeep.errors import AuditError, BadInput
 from upkeep.wiring import Site, site
-
-YOUNGEST = timedelta(days=8)
-"""A rollback stays possible for seven days, and needs the run in the database."""
 
 
 def archive_history(before: str, to: Path | None, reason: str, *, dry_run: bool, as_json: bool) -> None:
@@ -127,17 +125,12 @@ def moment(option: str, text: str) -> datetime | None:
 
 def _limit(before: str) -> datetime:
     now, days = datetime.now(UTC), site().settings.keep_history
-    if not before and not days:
-        raise BadInput(
-            "nothing says what is old", remedy="give --before DATE, or set UPKEEP_KEEP_HISTORY to a number of days"
-        )
-    if not before and not (days.isascii() and days.isdigit() and len(days) < 6):  # noqa: PLR2004 - 273 years
-        raise BadInput("UPKEEP_KEEP_HISTORY is not a number of days", found=days, allowed="e.g. 400")
-    limit = moment("--before", before) or now - timedelta(days=int(days))
-    if limit > now - YOUNGEST:
-        allowed = f"up to {now - YOUNGEST:%Y-%m-%d %H:%M} UTC: younger runs may still be rolled back or taken up"
-        raise BadInput("that is too young to be archived", found=f"{limit:%Y-%m-%d %H:%M} UTC", allowed=allowed)
-    return limit
+    if limit := moment("--before", before):
+        return old_enough(limit, now)
+    if days:
+        return kept_since(days, now)
+    remedy = "give --before DATE, or set UPKEEP_KEEP_HISTORY to a number of days"
+    raise BadInput("nothing says what is old", remedy=remedy)
 
 
 def _say_the_rest(planned: Planned, some: bool, limit: datetime) -> None:  # noqa: FBT001 - whether anything was found

@@ -7,7 +7,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
@@ -16,11 +16,11 @@ import httpx
 
 from upkeep.commands.watching import watch
 from upkeep.console.live import LiveRun
-from upkeep.console.log import EventLog
+from upkeep.console.log import WANTED
 from upkeep.console.report import show_report
 from upkeep.console.screen import screen
 from upkeep.domain.change import RunOutcome
-from upkeep.domain.record import Actor, Event, RunReport, RunRequest
+from upkeep.domain.record import Actor, RunReport, RunRequest
 from upkeep.errors import BadInput, Refused, ServiceError, UpkeepError, shorten
 from upkeep.project import prefect_settings, put_on_path
 
@@ -163,11 +163,10 @@ def _shown(*, as_json: bool) -> Iterator[None]:
     from upkeep.wiring import site  # noqa: PLC0415 - opens nothing until a command needs it
 
     listeners = site().history.listeners
-    if os.environ.get("UPKEEP_LOG") == "json":
-        shown: contextlib.AbstractContextManager[Callable[[Event], None]] = contextlib.nullcontext(EventLog())
-    else:
-        shown = LiveRun(screen(stderr=as_json))
-    with shown as listener:
+    if os.environ.get(WANTED) == "json":
+        yield  # the history's own listener writes every event
+        return
+    with LiveRun(screen(stderr=as_json)) as listener:
         listeners.append(listener)
         try:
             yield

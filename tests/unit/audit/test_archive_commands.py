@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from deployments import services
 from tests.unit.audit.conftest import run_record
 from tests.unit.audit.test_evidence import verifier
+from upkeep.audit import retention
 from upkeep.cli import app
 from upkeep.commands import archiving, evidence, inspecting
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
@@ -40,7 +42,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 @pytest.fixture
 def old(here: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     """As if the run had ended long ago."""
-    monkeypatch.setattr(archiving, "YOUNGEST", timedelta(days=-2))
+    monkeypatch.setattr(retention, "YOUNGEST", timedelta(days=-2))
     return here
 
 
@@ -107,3 +109,16 @@ def test_a_site_that_keeps_so_many_days_needs_no_date(old: Site, monkeypatch: py
         monkeypatch.setattr(old, "settings", old.settings.model_copy(update={"keep_history": days}))
         assert call("archive").exit_code == exit_code
     assert [run.id for run in old.history.runs()] == ["r1"]
+
+
+def test_the_controllers_services_keep_to_what_the_site_says_and_say_what_they_did(
+    old: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (duty,) = services.ARCHIVES
+    assert list(duty.do(old)) == [], "nothing is archived where the site does not say so"
+    monkeypatch.setattr(old, "settings", old.settings.model_copy(update={"keep_history": "0"}))
+    (said,) = duty.do(old)
+    assert "events 1 to 3, 1 runs, are archived in" in said
+    (row,) = old.history.archives()
+    assert (row.by, row.reason, row.file in said) == ("upkeep", "this site keeps 0 days of history", True)
+    assert list(duty.do(old)) == []

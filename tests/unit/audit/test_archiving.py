@@ -9,6 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
 from sqlalchemy.exc import DatabaseError
 
 from tests.unit.audit.conftest import run_record
@@ -21,6 +24,7 @@ from upkeep.audit.archive_file import Archive, opened, read_archive
 from upkeep.audit.archiving import archive, finish, plan, restore
 from upkeep.audit.chain import canonical, chained
 from upkeep.audit.checkpoints import Checkpoints
+from upkeep.audit.database import with_driver
 from upkeep.audit.evidence import rotations_of, write_pack
 from upkeep.audit.history import History
 from upkeep.audit.rebuilding import digests, rebuild
@@ -152,6 +156,25 @@ def test_no_run_is_cut_in_two_and_nothing_goes_that_has_no_copy_elsewhere(
     assert [one.runs for one in plan(history, later).stretches] == [("r1",)]
 
 
+def test_nothing_after_a_checkpoint_without_a_copy_goes_though_later_ones_have_theirs(
+    two_runs: History, checkpoints: Checkpoints, raw: RawDatabase
+) -> None:
+    later = datetime.now(UTC) + timedelta(days=1)
+    raw.execute("UPDATE checkpoint SET exported_to = '' WHERE id = 1")
+    raw.commit()
+    planned = plan(two_runs, later)
+    assert (planned.stretches, planned.why) == ((), "checkpoint 1 has no copy outside the database yet")
+
+
+def test_a_file_holds_as_many_whole_runs_as_its_size_allows(
+    two_runs: History, checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = datetime.now(UTC) + timedelta(days=1)
+    assert [one.runs for one in plan(two_runs, later).stretches] == [("r1", "r2")]
+    monkeypatch.setattr(archiving, "MOST_EVENTS", 1)
+    assert [one.runs for one in plan(two_runs, later).stretches] == [("r1",), ("r2",)]
+
+
 def _refuses(_name: str, _content: bytes) -> None:
     raise AuditError("the disk is full")
 
@@ -169,6 +192,18 @@ REFUSED: dict[str, str] = {
 def test_the_database_gives_up_nothing_but_texts_that_are_archived(made: Archive, raw: RawDatabase, what: str) -> None:
     with pytest.raises(DatabaseError, match="append-only"):
         raw.execute(REFUSED[what])
+
+
+def test_an_older_version_that_knows_no_archives_is_not_gone_back_to_while_there_are_some(
+    made: Archive, two_runs: History, address: str
+) -> None:
+    config = Config()
+    config.set_main_option("script_location", "upkeep:audit/migrations")
+    two_runs.close()
+    with create_engine(with_driver(address)).connect() as connection:
+        config.attributes["connection"] = connection
+        with pytest.raises(ValueError, match="upkeep history restore"):
+            command.downgrade(config, "0009")
 
 
 def _text_gone(db: RawDatabase) -> None:

@@ -7,13 +7,18 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import event
 
+from tests.unit.audit.conftest import run_record
 from tests.unit.webhook.conftest import NASTY, Tokens, tell_large_run, tell_old_runs, tell_small_run
+from upkeep.audit.archiving import archive, plan
 from upkeep.domain.change import RunOutcome
+from upkeep.domain.record import Actor
 from upkeep.wiring import Site
 
 Visit = Callable[..., TestClient]
@@ -265,3 +270,18 @@ def test_a_missed_start_is_shown_with_its_reason_and_the_next_one(site: Site, pe
     assert "no worker took it &lt;script&gt;" in text
     assert "Friday 22:00 Europe/Berlin" in text
     assert "Starts that were missed" not in visit("ann").get("/history?q=x").text
+
+
+def test_a_run_that_was_archived_is_not_there_and_the_page_says_where_it_lies(
+    site: Site, people: Tokens, visit: Visit, tmp_path: Path
+) -> None:
+    site.history.open_run(run_record("r9"))
+    site.history.close_run("r9", RunOutcome.SUCCEEDED, "")
+    (stretch,) = plan(site.history, datetime.now(UTC) + timedelta(days=1)).stretches
+    archive(site.history, site.checkpoints, stretch, tmp_path / "archives", actor=Actor(name="ann"), reason="old")
+    answer = visit("ann").get("/history/runs/r9")
+    assert (answer.status_code, "run r9 was archived" in answer.text, str(tmp_path / "archives") in answer.text) == (
+        404,
+        True,
+        True,
+    )
