@@ -125,6 +125,11 @@ class Story:
         return next((event for event in reversed(self.events) if event.action == "run.closed"), None)
 
     @property
+    def approvals(self) -> list[Event]:
+        """What was asked of people, and what they said, in order."""
+        return [event for event in self.events if event.action.startswith("approval.")]
+
+    @property
     def counts(self) -> dict[str, int]:
         """Hosts by outcome."""
         outcomes = [host.outcome for host in self.hosts.values()]

@@ -255,6 +255,19 @@ def test_the_page_tells_the_run_and_fetches_and_runs_nothing(pack: Path) -> None
     assert "default-src 'none'" in source
 
 
+def test_the_page_names_who_approved_what_and_why_a_freeze_did_not_bind(
+    history: History, checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    history.open_run(run_record("approved", override="the vendor closes the hole tonight"))
+    cat, facts = Actor(name="cat"), {"roles": ["sre"], "via": "page"}
+    history.say("approved", "approval.given", actor=cat, stage="canary", reason=f"agreed {NASTY}", body=facts)
+    write_pack(history, checkpoints, "approved", tmp_path / "approved.zip")
+    page = Page()
+    page.feed(files_of(tmp_path / "approved.zip")["index.html"])
+    for said in ("the vendor closes the hole tonight", "given", "canary", "cat (sre)", "page", f"agreed {NASTY}"):
+        assert said in page.text, said
+
+
 def test_of_other_runs_nothing_but_hashes_leaves_the_house(pack: Path) -> None:
     lines = [json.loads(line) for line in files_of(pack)["events.jsonl"].splitlines()]
     assert {json.loads(line["body"])["run"] for line in lines if "body" in line} == {"told"}

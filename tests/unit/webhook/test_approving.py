@@ -15,7 +15,7 @@ from tests.unit.audit.conftest import run_record
 from tests.unit.tasks.test_approving import ROOT
 from upkeep.audit.approval_links import ApprovalLinks, Invitation
 from upkeep.audit.approvals import waits_for
-from upkeep.domain.change import RunOutcome
+from upkeep.domain.change import RunOutcome, Step
 from upkeep.domain.plan import Plan
 from upkeep.errors import AuditError, Refused
 from upkeep.webhook.app import create_app
@@ -86,7 +86,11 @@ def test_a_waiting_runs_heading_and_the_list_of_runs_say_that_it_waits_and_for_w
     bob = browser("bob")
     state = re.compile(r'<span id="state"><span class="badge \w+">([^<]*)</span>')
     assert state.findall(bob.get("/history/runs/r1").text) == ["waits for the approval of stage 25 %"]
+    with site.history.step("r1", "h1", Step.CHECK):
+        pass
     live = bob.get("/history/runs/r1/live").text
+    row = live.split('/history/runs/r1/hosts/h1"')[1]
+    assert ">waiting</span>" in row, "nothing is done on a host that was only checked"
     assert '<template><span class="badge warn">waits for the approval of stage 25 %</span></template>' in live
     assert ">waits for approval</span>" in bob.get("/history").text
     site.history.request_stop("r1", ROOT, "not today")
