@@ -14,6 +14,7 @@ from tasks.deliveries import Archive
 from tasks.judge_delivery import judge_delivery, pull_url
 from tasks.note_documents import note_documents
 from tasks.open_files import files_needed, make_room
+from tasks.repair_files import refuse_missing_files
 from tasks.session import RunSession
 from upkeep.audit.reading import RunDetail
 from upkeep.documents import load_inventory, load_plan, load_profile, profile_path
@@ -70,6 +71,7 @@ def prepare(
     trusted = None if runbook in WITHOUT_RELEASE else _release(site, subject)
     archives = _archives(site, subject.profile, subject.plan, trusted) if with_archives and trusted else ()
     judge_delivery(site, subject.plan, archives, targets)
+    refuse_missing_files(runbook, subject.plan, subject.plan_dir)
     record = _record(site, runbook, request, subject, trusted).model_copy(update={"flow_run_id": flow_run_id})
     return Prepared(record, targets, archives)
 
@@ -83,6 +85,8 @@ def prepare_again(site: Site, detail: RunDetail) -> Prepared:
     subject = _of_run(detail, detail.record.targets)
     targets = site.targets(subject.hosts, {host.name: host for host in subject.inventory})
     make_room(files_needed(targets.values(), at_once=subject.plan.at_once))
+    if detail.runbook in WITHOUT_RELEASE:
+        return Prepared(detail.record, targets)
     trusted = _release(site, subject, now=detail.started_at)
     return Prepared(detail.record, targets, _archives(site, subject.profile, subject.plan, trusted))
 

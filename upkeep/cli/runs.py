@@ -57,6 +57,8 @@ def run(
     from upkeep.domain.record import RunRequest  # noqa: PLC0415
 
     pairs = pairs_of(settings)
+    if "apply" in pairs:
+        pairs["repairs.apply"] = pairs.pop("apply")  # the same
     request = RunRequest(
         inventory=inventory,
         plan=plan,
@@ -68,6 +70,7 @@ def run(
         dry_run=dry_run,
         source="cli",
     )
+    request = running.of_the_lab(runbook, request)
     _run(lambda: running.run_runbook(runbook, request, as_json=as_json, yes=yes), runbook, as_json=as_json)
 
 

@@ -18,6 +18,7 @@ from upkeep.domain.failure import FailureRules
 from upkeep.domain.isolation import Isolation
 from upkeep.domain.notify_target import NotifyTarget
 from upkeep.domain.profile import Pattern, Trust
+from upkeep.domain.repairs import Repairs
 from upkeep.domain.selector import Selector
 from upkeep.domain.window import FreezeCalendar, Window
 
@@ -213,6 +214,7 @@ class Plan(Document):
         None,
         description="Inspections take failing hosts out of service by these hooks, and put them back; default: never",
     )
+    repairs: Repairs = Field(default_factory=Repairs, description="What connection_diagnosis may repair by itself")
     notes: str = ""
 
     @field_validator("window", "freezes", "approvals", mode="before")

@@ -59,9 +59,9 @@ def common() -> Kept:
     return Kept(prelude(), f"unset -f {' '.join(sorted(functions))}; unset {names}")
 
 
-def script(settings: Settings, phase: str) -> str:
-    """A whole script: the settings, the library, and one phase of it."""
-    return f'{prelude()}SETTINGS={shlex.quote(assignments(settings))}\neval "$SETTINGS"\nphase_{phase}\n'
+def script(settings: Settings, phase: str, more: str = "") -> str:
+    """A whole script: the settings, the library, `more` functions that not all scripts need, and one phase."""
+    return f'{prelude()}SETTINGS={shlex.quote(assignments(settings))}\neval "$SETTINGS"\n{more}phase_{phase}\n'
 
 
 def assignments(settings: Settings) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from upkeep.domain.check import Catalogue, Check, Purpose
 from upkeep.domain.facts import HostFacts
@@ -36,9 +36,12 @@ def inspect_host(
     *,
     now: datetime,
     purpose: Purpose = "inspection",
+    recent: timedelta = catalogued.RECENT,
     become: bool = True,
 ) -> Inspected:
     """Ask one host everything a purpose wants; `profile` is filled for it. What did not answer is unknown, check by check.
+
+    A diagnosis reads the agent's journal of the `recent` time.
 
     Raises:
         HostError: the host could not be asked at all.
@@ -52,7 +55,7 @@ def inspect_host(
         asked = [_one_after_the_other(question) for question in asked]
     listening = [_overheard(question, heard) for question in asked]
     facts = Question("facts", FACTS, lambda answer: _keep(heard, answer), plain=True)
-    found = ask(transport, [*listening, facts], become=become, head=catalogued.head(profile))
+    found = ask(transport, [*listening, facts], become=become, head=catalogued.head(profile, recent))
     findings = [finding for finding in found if finding.check not in catalogue.off]
     return Inspected(_facts(profile, heard), tuple(_complete(checks, findings)))
 

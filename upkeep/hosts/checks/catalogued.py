@@ -45,7 +45,11 @@ def look_script(name: str) -> str:
     return (folder / "prelude.sh").read_text("utf-8") + (folder / f"{name}.sh").read_text("utf-8")
 
 
-def head(profile: AgentProfile) -> str:
+RECENT = timedelta(minutes=15)
+"""So far back a diagnosis reads the agent's journal."""
+
+
+def head(profile: AgentProfile, recent: timedelta = RECENT) -> str:
     """What runs before every look: low priority, the agent's paths and unit as variables."""
     centre = profile.control_centre.url if profile.control_centre else ""
     address, port = address_of(centre)
@@ -57,6 +61,7 @@ def head(profile: AgentProfile) -> str:
         "RELEASES": profile.paths.releases,
         "CENTRE": address,
         "CENTRE_PORT": port,
+        "RECENT": str(max(1, round(recent.total_seconds()))),
     }
     lines = [f"{name}={quote(value)}; export {name}" for name, value in values.items()]
     return "\n".join([*lines, _HEAD % _PROPERTIES])

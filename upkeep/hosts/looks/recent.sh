@@ -1,5 +1,5 @@
-# The last quarter of an hour of the agent's journal, by what its lines complain of.
-lines=$(journalctl -u "$UNIT" --since "@$(($(date +%s) - 900))" -o cat --no-pager -n 2000 2>/dev/null) && printf '%s\n' "$lines" | awk '
+# The last quarter of an hour of the agent's journal, or what came since a repair, by what its lines complain of.
+lines=$(journalctl -u "$UNIT" --since "-${RECENT:-900}s" -o cat --no-pager -n 2000 2>/dev/null) && printf '%s\n' "$lines" | awk '
 function seen(key) { count[key]++; last[key] = $0 }
 /^-- / || /^$/ { next }
 { low = tolower($0) }
