@@ -67,7 +67,7 @@ class Left:
 
 def over_time(catalogue: Catalogue, now: Looked, earlier: Sequence[Looked], left: Left | None = None) -> list[Finding]:
     """Counters that grew since last time, figures that run towards a limit, and what drifted; `earlier` oldest first."""
-    found = [*_grown(catalogue, now, earlier), *_forecast(catalogue, now, earlier)]
+    found = [*_grown(catalogue, now, earlier), *_unseen(catalogue, now, earlier), *_forecast(catalogue, now, earlier)]
     return [*found, *_drifted(catalogue, now, earlier, left)]
 
 
@@ -80,6 +80,19 @@ def _grown(catalogue: Catalogue, now: Looked, earlier: Sequence[Looked]) -> Iter
             since = f"{earlier[-1].at:%Y-%m-%d %H:%M} UTC"
             reason = f"{grew:g} more since {since} ({_said(check, key, value)})"
             yield _finding(check, key, Verdict(check.severity), reason, check.remedy, value=value)
+
+
+def _unseen(catalogue: Catalogue, now: Looked, earlier: Sequence[Looked]) -> Iterable[Finding]:
+    """Kinds that no earlier look accepted, told until they are gone; the first look knows nothing of what is new."""
+    if not earlier:
+        return
+    seen = {key for look in earlier for key in set(look.figures) - {problem.key for problem in look.problems}}
+    for key, value in now.figures.items():
+        check = _check(catalogue, key)
+        if check and check.new and key not in seen:
+            yield _finding(
+                check, key, Verdict(check.severity), f"new: {_said(check, key, value)}", check.remedy, value=value
+            )
 
 
 def _said(check: Check, key: str, value: float) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib import resources
 from shlex import quote
 
-from upkeep.domain.check import UNTOLD, Check, Line, judge
+from upkeep.domain.check import CONTROLLER, UNTOLD, Check, Line, judge
 from upkeep.domain.finding import Finding
 from upkeep.domain.profile import AgentProfile
 from upkeep.hosts.checks import network
@@ -23,8 +24,12 @@ _FIELDS = 4
 _ALONE = "centre"
 """The look that waits for others for long; the rest share a shell and its time limit."""
 
-_SLOW = frozenset({"processor", "centre"})
-_LONGEST = {"centre": timedelta(seconds=45), "files": timedelta(seconds=20), "journal": timedelta(seconds=20)}
+_SLOW = frozenset({"processor", "centre", "slo", "replication", "queue"})
+_LONGEST = {
+    "centre": timedelta(seconds=45),
+    **dict.fromkeys(("files", "journal", "slo", "replication", "queue"), timedelta(seconds=20)),
+}
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PROPERTIES = " ".join(f"-p {name}" for name in dict.fromkeys([*PROPERTIES, "Restart", "DropInPaths"]))
 UNIT_SHOWN = "printf '%s\\n' \"$SHOWN\""
 """Prints what `systemctl show` said to all looks together."""
@@ -67,6 +72,13 @@ def head(profile: AgentProfile, recent: timedelta = RECENT) -> str:
     return "\n".join([*lines, _HEAD % _PROPERTIES])
 
 
+def exported(checks: Iterable[Check], variables: Mapping[str, str]) -> str:
+    """The host's variables that checks ask for, as V_NAME for every script."""
+    names = sorted({name for check in checks for name in (*check.needs, *check.uses)})
+    given = [name for name in names if variables.get(name) and _VARIABLE.fullmatch(name)]
+    return "\n".join(f"V_{name}={quote(variables[name])}; export V_{name}" for name in given)
+
+
 def address_of(url: str) -> tuple[str, str]:
     """Host and port of a URL; the port of its scheme where it names none."""
     rest = url.partition("://")[2].partition("/")[0]
@@ -81,6 +93,8 @@ def questions(checks: Iterable[Check], now: datetime | None = None) -> list[Ques
     looks: dict[str, list[Check]] = defaultdict(list)
     alone: list[Question] = []
     for check in checks:
+        if check.look == CONTROLLER:
+            continue
         if check.look:
             looks[check.look].append(check)
         elif not check.built_in:

@@ -10,7 +10,7 @@ from pathlib import Path
 from upkeep.documents import load_catalogue
 from upkeep.domain.finding import Finding
 from upkeep.domain.profile import AgentProfile
-from upkeep.hosts.checks.catalogued import head, questions
+from upkeep.hosts.checks.catalogued import exported, head, questions
 from upkeep.hosts.local import LocalTransport
 from upkeep.hosts.question import ask
 
@@ -76,6 +76,7 @@ class World:
 
     root: Path
     programs: dict[str, str] = field(default_factory=lambda: dict(PROGRAMS))
+    variables: dict[str, str] = field(default_factory=dict)
 
     def write(self, files: Mapping[str, str | None]) -> None:
         for name, text in files.items():
@@ -90,8 +91,9 @@ class World:
 
     def asked(self, *checks: str) -> list[Finding]:
         """What these checks find, their looks run for real."""
-        profile = self.profile()
-        return ask(self.transport(), questions([CATALOGUE[check] for check in checks]), head=head(profile))
+        wanted = [CATALOGUE[check] for check in checks]
+        before = f"{exported(wanted, self.variables)}\n{head(self.profile())}"
+        return ask(self.transport(), questions(wanted), head=before)
 
     def transport(self) -> LocalTransport:
         """The way to it."""
