@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.first_aid import CAUSES, aid_findings, failed_run
 from tasks.inspect_host import catalogue_of
 from tasks.keep_approvals import ApprovalKeeper
 from tasks.repair_host import repair, repairs_for
@@ -15,7 +16,7 @@ from tasks.session import HostWork, RunSession
 from upkeep.documents.causes import load_causes
 from upkeep.domain.approval_rule import Awaited
 from upkeep.domain.change import HostOutcome, HostResult, Step
-from upkeep.domain.diagnosis import Diagnosis, diagnose
+from upkeep.domain.diagnosis import Causes, Diagnosis, diagnose
 from upkeep.domain.failure import FailureClass
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.errors import HostError, HostKeyRejected, LoginRefused, PrivilegeRefused, ServiceError
@@ -52,11 +53,17 @@ def diagnose_host(session: RunSession, host: str) -> HostResult:
 
 
 def _asked(session: RunSession, work: HostWork, recent: timedelta) -> list[Finding]:
-    return [*_from_controller(session, work, recent), *_from_centre(work)]
+    findings = [*_from_controller(session, work, recent), *_from_centre(work)]
+    return [*findings, *aid_findings(session, work)] if failed_run(session) else findings
+
+
+def _known(session: RunSession) -> Causes:
+    """The causes that a run weighs: of a lost control centre, or of what an earlier run failed at."""
+    return load_causes(CAUSES) if failed_run(session) else load_causes()
 
 
 def _keep(session: RunSession, host: str, findings: Sequence[Finding]) -> Diagnosis:
-    found = diagnose(load_causes(), findings)
+    found = diagnose(_known(session), findings)
     bad = [finding for finding in findings if finding.verdict is not Verdict.PASS]
     session.history.findings(session.record.id, host, "diagnosis", bad)
     _record(session, host, found)
@@ -94,7 +101,7 @@ def offered(session: RunSession) -> list[str]:
 
 def dropped_off(session: RunSession) -> list[str]:
     """The run's hosts that are not online at their control centre; all of them where that cannot be told."""
-    if session.record.hosts or not session.hosts:
+    if session.record.hosts or session.record.of_run or not session.hosts:
         return list(session.hosts)
     centre = session.work(next(iter(session.hosts))).centre
     try:
@@ -116,7 +123,7 @@ def _from_controller(session: RunSession, work: HostWork, recent: timedelta) -> 
             work.transport,
             work.profile,
             catalogue_of(session),
-            work.host.variables(),
+            _variables(session, work),
             now=now,
             purpose="diagnosis",
             recent=recent,
@@ -125,6 +132,12 @@ def _from_controller(session: RunSession, work: HostWork, recent: timedelta) -> 
         return [_not_reached(error)]
     reached = Finding(check="reach.ssh", verdict=Verdict.PASS, reason="the controller reaches the host over SSH")
     return [reached, *seen.findings]
+
+
+def _variables(session: RunSession, work: HostWork) -> dict[str, str]:
+    """The host's, and what only first aid asks with."""
+    more = {"upkeep_folder": work.profile.paths.upkeep} if failed_run(session) else {}
+    return {**work.host.variables(), **more}
 
 
 def _not_reached(error: HostError) -> Finding:

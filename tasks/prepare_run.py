@@ -39,6 +39,7 @@ WITHOUT_RELEASE = frozenset({"health_inspection", "connection_diagnosis"})
 """Runbooks that look at hosts whatever they are to become: an expired release must not keep anybody from looking."""
 
 _UNDONE = frozenset({HostOutcome.COMMITTED})
+_AIDED = RETRIED - {HostOutcome.NOT_STARTED} | {HostOutcome.ROLLED_BACK}
 _KINDS: dict[str, Literal["schedule", "ticket"]] = {"schedule": "schedule", "webhook": "ticket"}
 
 
@@ -166,17 +167,22 @@ def _earlier(site: Site, runbook: str, request: RunRequest) -> _Subject:
             f"run {record.id} can be undone for {window}, and that time is over",
             remedy="plan a change to the older version",
         )
-    wanted = _UNDONE if undo else RETRIED
+    wanted = _UNDONE if undo else _AIDED if _is_aid(runbook, detail) else RETRIED
     outcomes = {name: host.outcome or HostOutcome.NOT_STARTED for name, host in detail.hosts.items()}
     hosts = tuple(host for host in record.targets if outcomes.get(host.name, HostOutcome.NOT_STARTED) in wanted)
     if not hosts:
         raise Refused(
-            f"run {record.id} left no host to {'undo' if undo else 'retry'}",
+            f"run {record.id} left no host to {'undo' if undo else 'look into' if _is_aid(runbook, detail) else 'retry'}",
             remedy=f"see upkeep history show {record.id}",
         )
     if request.hosts:
         hosts = Selector(request.hosts).pick(hosts)
     return _of_run(detail, hosts)
+
+
+def _is_aid(runbook: str, earlier: RunDetail) -> bool:
+    """Whether a diagnosis is about what an earlier run failed at."""
+    return runbook == "connection_diagnosis" and earlier.runbook not in WITHOUT_RELEASE
 
 
 def _of_run(detail: RunDetail, hosts: tuple[Host, ...]) -> _Subject:

@@ -120,6 +120,20 @@ def retry(run_id: RunId, *, hosts: Hosts = "", reason: Reason = "", yes: Yes = F
     )
 
 
+@app.command("first-aid")
+def first_aid(run_id: RunId = "last", *, hosts: Hosts = "", as_json: Json = False) -> None:
+    """Why an earlier run failed: its failed hosts are asked, disk and way measured, causes weighed; nothing is changed."""
+    from upkeep.commands import running  # noqa: PLC0415
+    from upkeep.domain.record import RunRequest  # noqa: PLC0415
+
+    request = RunRequest(of_run=run_id, hosts=hosts, reason=f"first aid for run {run_id}", source="cli")
+    _run(
+        lambda: running.run_runbook("connection_diagnosis", request, as_json=as_json),
+        "connection_diagnosis",
+        as_json=as_json,
+    )
+
+
 @app.command()
 def resume(run_id: RunId, *, reason: Reason = "", as_json: Json = False) -> None:
     """Go on with a run whose controller died: hosts in work are finished from their own truth, then the rest."""
