@@ -135,8 +135,12 @@ def _from_controller(session: RunSession, work: HostWork, recent: timedelta) -> 
 
 
 def _variables(session: RunSession, work: HostWork) -> dict[str, str]:
-    """The host's, and what only first aid asks with."""
+    """The host's, and what only first aid and a capture ask with."""
     more = {"upkeep_folder": work.profile.paths.upkeep} if failed_run(session) else {}
+    capture = session.record.plan.capture
+    if capture.lasting:
+        seconds = max(1, round(capture.lasting.total_seconds()))
+        more |= {"capture_seconds": str(seconds), "capture_packets": str(capture.packets)}
     return {**work.host.variables(), **more}
 
 

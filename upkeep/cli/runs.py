@@ -57,8 +57,9 @@ def run(
     from upkeep.domain.record import RunRequest  # noqa: PLC0415
 
     pairs = pairs_of(settings)
-    if "apply" in pairs:
-        pairs["repairs.apply"] = pairs.pop("apply")  # the same
+    for short, key in (("apply", "repairs.apply"), ("capture", "capture.lasting")):
+        if short in pairs:
+            pairs[key] = pairs.pop(short)
     request = RunRequest(
         inventory=inventory,
         plan=plan,

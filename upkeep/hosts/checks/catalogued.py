@@ -21,12 +21,13 @@ from upkeep.hosts.checks.service import PROPERTIES
 from upkeep.hosts.question import Answer, Question
 
 _FIELDS = 4
-_ALONE = "centre"
-"""The look that waits for others for long; the rest share a shell and its time limit."""
+_ALONE = frozenset({"centre", "capture", "aid"})
+"""Looks that wait for long; the rest share a shell and its time limit."""
 
-_SLOW = frozenset({"processor", "centre", "slo", "replication", "queue"})
+_SLOW = frozenset({"processor", "centre", "slo", "replication", "queue", "capture"})
 _LONGEST = {
     "centre": timedelta(seconds=45),
+    "capture": timedelta(seconds=75),
     **dict.fromkeys(("files", "journal", "slo", "replication", "queue"), timedelta(seconds=20)),
 }
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -113,7 +114,7 @@ def _look(name: str, readers: Sequence[Check]) -> Question:
         read,
         timeout=_LONGEST.get(name, timedelta(seconds=10)),
         slow=name in _SLOW,
-        plain=name != _ALONE,
+        plain=name not in _ALONE,
     )
 
 
