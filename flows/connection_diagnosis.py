@@ -21,7 +21,7 @@ def connection_diagnosis(request: RunRequest) -> RunReport:
     with open_run("connection_diagnosis", request, with_archives=False) as session:
         awaited = repairs_awaited(session)
         results = for_each_host(session, diagnose_host, dropped_off(session), keep=lambda _: awaited is None)
-        if awaited is not None and offered(session):
+        if awaited is not None and (offered(session) or session.record.plan.log_level.lasting):
             return wait_for_approval(session, awaited)
         if awaited is not None:
             for host, result in results.items():

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks.first_aid import CAUSES, aid_findings, failed_run
 from tasks.inspect_host import catalogue_of
 from tasks.keep_approvals import ApprovalKeeper
+from tasks.raise_level import with_raised_level
 from tasks.repair_host import repair, repairs_for
 from tasks.session import HostWork, RunSession
 from upkeep.documents.causes import load_causes
@@ -41,7 +42,10 @@ def diagnose_host(session: RunSession, host: str) -> HostResult:
     work = session.work(host)
     with session.step(host, Step.CHECK):
         found = _keep(session, host, _asked(session, work, RECENT))
-    if not _may_repair(session):
+    if found.likely and session.record.plan.log_level.lasting and _may_change(session):
+        seconds = with_raised_level(session, host)
+        found = _keep(session, host, _asked(session, work, max(RECENT, seconds + timedelta(minutes=1))))
+    if not (session.record.plan.repairs.apply and _may_change(session)):
         return _with_offer(session, found, result_of(found))
     after, repaired = repair(
         session, host, found, lambda recent: diagnose(load_causes(), _asked(session, work, recent))
@@ -75,8 +79,8 @@ def _record(session: RunSession, host: str, found: Diagnosis) -> None:
     session.history.record(session.record.id, DIAGNOSED, host=host, reason=words(host, found), body=body)
 
 
-def _may_repair(session: RunSession) -> bool:
-    return session.record.plan.repairs.apply and not session.record.dry_run and repairs_awaited(session) is None
+def _may_change(session: RunSession) -> bool:
+    return not session.record.dry_run and repairs_awaited(session) is None
 
 
 def _with_offer(session: RunSession, found: Diagnosis, result: HostResult) -> HostResult:

@@ -73,7 +73,8 @@ def waiting_report(history: History, run_id: str, told: str) -> RunReport:
 
 def _is_bound(record: RunRecord) -> bool:
     """Whether the run changes hosts in a way that people approve."""
-    return record.runbook in BOUND or (record.runbook == "connection_diagnosis" and record.plan.repairs.apply)
+    changes = record.plan.repairs.apply or bool(record.plan.log_level.lasting)
+    return record.runbook in BOUND or (record.runbook == "connection_diagnosis" and changes)
 
 
 def refuse_unapprovable(record: RunRecord, request: RunRequest) -> None:

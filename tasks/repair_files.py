@@ -17,6 +17,9 @@ def refuse_missing_files(runbook: str, plan: Plan, plan_dir: Path) -> None:
         BadInput: a file that the plan's repairs name cannot be read.
     """
     rules = plan.repairs
+    if runbook == "connection_diagnosis" and plan.log_level.lasting and not plan.log_level.path:
+        allowed = "log_level: {path: FILE ON THE HOST, pattern: …, value: DEBUG}"
+        raise BadInput("the plan does not say where the log level stands", allowed=allowed)
     if runbook == "connection_diagnosis" and rules.apply:
         for name in [
             *(one.template for one in rules.configuration),

@@ -57,7 +57,7 @@ def run(
     from upkeep.domain.record import RunRequest  # noqa: PLC0415
 
     pairs = pairs_of(settings)
-    for short, key in (("apply", "repairs.apply"), ("capture", "capture.lasting")):
+    for short, key in (("apply", "repairs.apply"), ("capture", "capture.lasting"), ("level", "log_level.lasting")):
         if short in pairs:
             pairs[key] = pairs.pop(short)
     request = RunRequest(

@@ -18,7 +18,7 @@ from upkeep.domain.failure import FailureRules
 from upkeep.domain.isolation import Isolation
 from upkeep.domain.notify_target import NotifyTarget
 from upkeep.domain.profile import Pattern, Trust
-from upkeep.domain.repairs import Repairs
+from upkeep.domain.repairs import RaisedLevel, Repairs
 from upkeep.domain.selector import Selector
 from upkeep.domain.window import FreezeCalendar, Window
 
@@ -230,6 +230,9 @@ class Plan(Document):
         description="Inspections take failing hosts out of service by these hooks, and put them back; default: never",
     )
     capture: Capture = Field(default_factory=Capture, description="Packets that connection_diagnosis looks at")
+    log_level: RaisedLevel = Field(
+        default_factory=RaisedLevel, description="The log level that connection_diagnosis may raise for a time"
+    )
     repairs: Repairs = Field(default_factory=Repairs, description="What connection_diagnosis may repair by itself")
     notes: str = ""
 

@@ -50,6 +50,24 @@ class SetInterval(Document):
         return value
 
 
+class RaisedLevel(Document):
+    """The agent's log level: where it stands, and what it is raised to for how long."""
+
+    path: AbsolutePath | Literal[""] = ""
+    pattern: Pattern = Field(r"^log_level:\s*(\w+)", description="Finds the level, its one group, in one line")
+    value: str = Field("DEBUG", pattern=r"^[A-Za-z0-9_-]+$")
+    reload: str = Field("", description="sh on the host that lets the agent read it; default: restart the unit")
+    lasting: Duration = Field(timedelta(0), description="At most 30 min; 0: not at all")
+
+    @field_validator("lasting")
+    @classmethod
+    def _bounded(cls, value: timedelta) -> timedelta:
+        if value > timedelta(minutes=30):
+            message = "must be at most 30 min: a raised level fills disks"
+            raise ValueError(message)
+        return value
+
+
 class Repairs(Document):
     """Which causes connection_diagnosis may remove by itself, once it is asked to and it is approved."""
 
@@ -86,6 +104,14 @@ def with_value(text: str, pattern: str, value: str) -> str | None:
     if found is None:
         return None
     return text[: found.start(1)] + value + text[found.end(1) :]
+
+
+def raised_line(text: str, pattern: str, value: str) -> tuple[str, str] | None:
+    """The line that holds the level, as it is and raised; None when there is none or it is raised already."""
+    new = with_value(text, pattern, value)
+    if new is None or new == text:
+        return None
+    return next((old, raised) for old, raised in zip(text.splitlines(), new.splitlines(), strict=True) if old != raised)
 
 
 def _bare(block: str) -> str:

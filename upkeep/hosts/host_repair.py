@@ -12,7 +12,7 @@ from upkeep.domain.repairs import Repairs
 from upkeep.errors import BadInput, CommandFailed
 from upkeep.hosts.checks.platform import with_words
 from upkeep.hosts.host_objection import objection
-from upkeep.hosts.host_script import Settings, one_line, profile_settings, script
+from upkeep.hosts.host_script import Settings, for_systemd, one_line, profile_settings, script
 from upkeep.hosts.host_state import read_answer
 from upkeep.hosts.transport import Limits, Transport
 
@@ -89,8 +89,34 @@ class HostRepair:
         """
         return self._do("repair_undo", {})
 
+    def raise_level(self, path: str, lines: tuple[str, str], reload: str, lasting: timedelta) -> str:
+        """Change one line of a file, and let the agent read it; the host puts it back by itself after `lasting`.
+
+        Raises:
+            CommandFailed: what puts it back cannot be armed, the file cannot be changed, or the agent does not come up.
+        """
+        old, new = lines
+        return self._do("level_raise", {"FILE": path, "OLD_LINE": old, "NEW_LINE": new, **self._level(reload, lasting)})
+
+    def put_level_back(self, reload: str) -> str:
+        """Put the line back as it was, if it was raised.
+
+        Raises:
+            CommandFailed: it cannot be put back now; the host goes on trying.
+        """
+        return self._do("level_back", self._level(reload, timedelta(0)))
+
+    def _level(self, reload: str, lasting: timedelta) -> dict[str, str | int]:
+        return {
+            "RELOAD": reload,
+            "LASTING": max(1, round(lasting.total_seconds())),
+            "LEVEL_UNIT": f"upkeep-level-{self._profile.name}",
+            "LEVEL_SCRIPT": for_systemd(f"{self._settings['U']}/incoming/level.sh"),
+            "LEVEL_FUNCTIONS": functions("level"),
+        }
+
     def _do(self, phase: str, more: Mapping[str, str | int], total: timedelta = _QUIET) -> str:
-        text = script({**self._settings, **more}, phase, functions())
+        text = script({**self._settings, **more}, phase, functions(phase.partition("_")[0]))
         reply = self._transport.run(text, become=self._become, limits=Limits(total=total, idle=total))
         answer = read_answer(self._transport.host, reply)
         if answer.get("result") != "ok":
@@ -99,7 +125,7 @@ class HostRepair:
 
 
 @functools.cache
-def functions() -> str:
-    """The shell functions that only repairs need."""
+def functions(about: str) -> str:
+    """The shell functions that only repairs, or only raised log levels, need."""
     folder = importlib.resources.files("upkeep.hosts") / "scripts"
-    return (folder / "repair.sh").read_text(encoding="utf-8")
+    return (folder / f"{about}.sh").read_text(encoding="utf-8")

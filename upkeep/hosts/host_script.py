@@ -87,7 +87,7 @@ def profile_settings(profile: AgentProfile) -> Settings:
         "UNIT": profile.service.unit,
         "GUARD": profile.service.guard,
         "GUARD_UNIT": f"upkeep-guard-{profile.name}",
-        "GUARD_SCRIPT": _for_systemd(guard_script),
+        "GUARD_SCRIPT": for_systemd(guard_script),
         "START_TIMEOUT": max(1, round(profile.service.start_timeout.total_seconds())),
         "BINARY": _path(paths.binary),
         "RELEASES": _path(paths.releases),
@@ -122,7 +122,7 @@ def _path(text: str) -> str:
     return path
 
 
-def _for_systemd(path: str) -> str:
+def for_systemd(path: str) -> str:
     """A path as one word of a unit file."""
     escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"'

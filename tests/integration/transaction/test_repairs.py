@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
 from tests.integration.transaction.machine import CONFIG, Machine
 from upkeep.domain.profile import FileRule
-from upkeep.domain.repairs import Repairs, with_certificates, with_value
+from upkeep.domain.repairs import Repairs, raised_line, with_certificates, with_value
 from upkeep.errors import CommandFailed, HostLocked, UpkeepError
 from upkeep.hosts.host_repair import HostRepair
 from upkeep.hosts.local import LocalTransport
@@ -108,3 +110,33 @@ def test_a_figure_is_set_where_the_pattern_finds_it_and_nowhere_else() -> None:
     text = "timeout: 30\nheartbeat_interval: 300\n"
     assert with_value(text, r"^heartbeat_interval:\s*(\d+)", "30") == "timeout: 30\nheartbeat_interval: 30\n"
     assert with_value(text, r"^interval:\s*(\d+)", "30") is None
+
+
+LINES = ("listen=8080", "listen=8081")
+
+
+def test_a_raised_level_is_put_back_when_asked_and_other_edits_stay(machine: Machine) -> None:
+    repair = repairing(machine)
+    assert "raised" in repair.raise_level(str(machine.config), LINES, "", timedelta(minutes=5))
+    assert machine.config.read_text() == CONFIG.replace(*LINES)
+    assert machine.running() == "1.0.0"
+    machine.config.write_text(machine.config.read_text() + "more=1\n")
+    assert repair.put_level_back("") == "the log level is as it was"
+    assert machine.config.read_text() == CONFIG + "more=1\n"
+    assert not (machine.upkeep / "level").exists()
+    assert repair.put_level_back("") == "the log level is as it was", "safe to repeat"
+
+
+def test_a_raised_level_is_put_back_by_the_host_when_nobody_comes(
+    machine: Machine, until: Callable[[Callable[[], bool]], None]
+) -> None:
+    repairing(machine).raise_level(str(machine.config), LINES, "", timedelta(seconds=1))
+    until(lambda: machine.config.read_text() == CONFIG and not (machine.upkeep / "level").exists())
+    until(lambda: machine.running() == "1.0.0")
+
+
+def test_the_line_that_holds_the_level_is_found_and_only_if_it_is_another() -> None:
+    text = "server: x\nlog_level: INFO\n"
+    assert raised_line(text, r"^log_level:\s*(\w+)", "DEBUG") == ("log_level: INFO", "log_level: DEBUG")
+    assert raised_line(text, r"^log_level:\s*(\w+)", "INFO") is None
+    assert raised_line("server: x\n", r"^log_level:\s*(\w+)", "DEBUG") is None
