@@ -17,6 +17,7 @@ from upkeep.domain.failure import FailureClass
 from upkeep.domain.repairs import RepairKind, Repairs, with_certificates, with_value
 from upkeep.errors import BadInput, StepFailed
 from upkeep.hosts.host_repair import HostRepair
+from upkeep.services.node_findings import HEARTBEAT
 
 _MOST_CAUSES = 3
 """One behind the other: what a repaired cause hid."""
@@ -97,21 +98,31 @@ def _remove(repairing: _Repairing, cause: Cause, kinds: Sequence[RepairKind]) ->
         except StepFailed:
             _take_back(repairing, f"{kind} failed")
             raise
-        found = _when_settled(repairing, began)
-        if all(one.cause.id != cause.id for one in found.suspicions):
+        found, heard = _when_settled(repairing, began)
+        still = any(one.cause.id == cause.id for one in found.suspicions)
+        if not still and (heard or found.likely):
             return found, kind
-        _take_back(repairing, f"{cause.id} is still there after {kind}")
+        why = f"{cause.id} is still there" if still else "the control centre has not heard of the agent"
+        _take_back(repairing, f"{why} after {kind}")
     return found, ""
 
 
-def _when_settled(repairing: _Repairing, began: float) -> Diagnosis:
-    """The diagnosis as soon as nothing is wrong, or the one at the end of the time."""
+def _when_settled(repairing: _Repairing, began: float) -> tuple[Diagnosis, bool]:
+    """The diagnosis as soon as nothing is wrong and the agent was heard of since, or the one at the end of the time."""
     until = time.monotonic() + repairing.rules.verify_within.total_seconds()
+    ended = time.monotonic()
     while True:
         found = repairing.look(timedelta(seconds=time.monotonic() - began))
-        if found.likely is None or time.monotonic() >= until:
-            return found
+        heard = _heard_within(found, time.monotonic() - ended)
+        if (found.likely is None and heard) or time.monotonic() >= until:
+            return found, heard
         repairing.session.pause(_LOOK_EVERY_SECONDS)
+
+
+def _heard_within(found: Diagnosis, seconds: float) -> bool:
+    """Whether the control centre has a heartbeat that young; where nobody can say, nothing speaks against it."""
+    ages = [f.value for layer in found.layers for f in layer.findings if f.check == HEARTBEAT and f.value is not None]
+    return all(age <= seconds for age in ages)
 
 
 def _take_back(repairing: _Repairing, why: str) -> None:

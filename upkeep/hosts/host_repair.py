@@ -127,5 +127,5 @@ class HostRepair:
 @functools.cache
 def functions(about: str) -> str:
     """The shell functions that only repairs, or only raised log levels, need."""
-    folder = importlib.resources.files("upkeep.hosts") / "scripts"
+    folder = importlib.resources.files("upkeep.hosts") / "repairs"
     return (folder / f"{about}.sh").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -12,7 +13,7 @@ from tests.integration.transaction.machine import CONFIG, Machine
 from upkeep.domain.profile import FileRule
 from upkeep.domain.repairs import Repairs, raised_line, with_certificates, with_value
 from upkeep.errors import CommandFailed, HostLocked, UpkeepError
-from upkeep.hosts.host_repair import HostRepair
+from upkeep.hosts.host_repair import HostRepair, functions
 from upkeep.hosts.local import LocalTransport
 
 QUICK = Repairs.model_validate({"backoff": "1s", "steady": "1s", "attempts": 2})
@@ -140,3 +141,10 @@ def test_the_line_that_holds_the_level_is_found_and_only_if_it_is_another() -> N
     assert raised_line(text, r"^log_level:\s*(\w+)", "DEBUG") == ("log_level: INFO", "log_level: DEBUG")
     assert raised_line(text, r"^log_level:\s*(\w+)", "INFO") is None
     assert raised_line("server: x\n", r"^log_level:\s*(\w+)", "DEBUG") is None
+
+
+@pytest.mark.parametrize("about", ["repair", "level"])
+@pytest.mark.parametrize("shell", [["dash", "-n"], ["busybox", "ash", "-n"], ["bash", "--posix", "-n"]])
+def test_every_small_shell_can_read_a_repair(shell: list[str], about: str) -> None:
+    read = subprocess.run(shell, input=functions(about), capture_output=True, text=True, check=False)
+    assert (read.stderr, read.returncode) == ("", 0)

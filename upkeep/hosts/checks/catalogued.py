@@ -31,7 +31,8 @@ _LONGEST = {
     **dict.fromkeys(("files", "journal", "slo", "replication", "queue"), timedelta(seconds=20)),
 }
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PROPERTIES = " ".join(f"-p {name}" for name in dict.fromkeys([*PROPERTIES, "Restart", "DropInPaths"]))
+_MORE_PROPERTIES = ("Restart", "DropInPaths", "ExecMainStartTimestampMonotonic")
+_PROPERTIES = " ".join(f"-p {name}" for name in dict.fromkeys([*PROPERTIES, *_MORE_PROPERTIES]))
 UNIT_SHOWN = "printf '%s\\n' \"$SHOWN\""
 """Prints what `systemctl show` said to all looks together."""
 
