@@ -201,6 +201,7 @@ def words(host: str, found: Diagnosis) -> str:
         )
         asked = "not asked" if not state.findings else state.verdict.value
         lines.append(f"  {state.layer.value:20} {asked}{worst}")
+    lines += [f"  measured             {f.key}: {f.reason}" for f in _measured(found)]
     lines.append(f"{host}: likely causes" if found.suspicions else f"{host}: no known cause fits")
     for one in found.suspicions[:_MOST_CAUSES]:
         lines.append(f"  {100 * one.confidence:3.0f} %  {one.cause.id}: {one.cause.title}")
@@ -208,6 +209,13 @@ def words(host: str, found: Diagnosis) -> str:
         lines += [f"         against  {f.key}: {f.reason}" for f in one.against]
         lines.append(f"         do       {one.cause.remedy}")
     return "\n".join(lines)
+
+
+def _measured(found: Diagnosis) -> list[Finding]:
+    """The figures of first aid, good ones as well: they tell what it is not."""
+    figures = [f for state in found.layers for f in state.findings if f.value is not None]
+    aid = [f for f in figures if f.check.startswith("aid.")]
+    return [*aid, *(f for f in figures if f.check == "host.cpu.iowait")] if aid else []
 
 
 def body_of(found: Diagnosis) -> dict[str, object]:

@@ -15,7 +15,7 @@ from upkeep.domain.change import HostOutcome, HostResult, Step
 from upkeep.domain.diagnosis import Cause, Diagnosis
 from upkeep.domain.failure import FailureClass
 from upkeep.domain.repairs import RepairKind, Repairs, with_certificates, with_value
-from upkeep.errors import BadInput, StepFailed
+from upkeep.errors import AuditError, BadInput, StepFailed, UpkeepError, shorten
 from upkeep.hosts.host_repair import HostRepair
 from upkeep.services.node_findings import HEARTBEAT
 
@@ -128,7 +128,19 @@ def _heard_within(found: Diagnosis, seconds: float) -> bool:
 def _take_back(repairing: _Repairing, why: str) -> None:
     with repairing.session.step(repairing.work.host.name, Step.REPAIR) as step:
         step.body["repair"] = "taken back"
-        step.reason = f"{why}: {repairing.host_repair.undo()}"
+        undone = repairing.host_repair.undo()
+        again = "" if undone.startswith("0 ") else f"; {_restarted_if_it_can(repairing)}"
+        step.reason = f"{why}: {undone}{again}"
+
+
+def _restarted_if_it_can(repairing: _Repairing) -> str:
+    """The agent reads what was put back; it was broken before and may well not come up."""
+    try:
+        return _restart(repairing)
+    except AuditError:
+        raise
+    except UpkeepError as error:
+        return shorten(str(error))
 
 
 def _start(repairing: _Repairing) -> str:
