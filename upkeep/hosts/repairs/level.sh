@@ -28,15 +28,15 @@ level_unit() {
 
 # On systemd a timer that a reboot starts anew; elsewhere a process of its own session.
 level_arm() {
-	printf '%s\n' "$SETTINGS" "$LIBRARY" "$LEVEL_FUNCTIONS" "level_main \"\$1\"" | put "$U/incoming/level.sh" || return 1
+	put "$U/incoming/level.sh" "$SETTINGS$newline$LIBRARY$newline$LEVEL_FUNCTIONS${newline}level_main \"\$1\"" || return 1
 	if [ "$(guard_kind)" = systemd ]; then
-		level_unit timer | put "$UNITS/$LEVEL_UNIT.timer" && level_unit service | put "$UNITS/$LEVEL_UNIT.service" || return 1
+		put "$UNITS/$LEVEL_UNIT.timer" "$(level_unit timer)" && put "$UNITS/$LEVEL_UNIT.service" "$(level_unit service)" || return 1
 		log_anew
 		ctl_logged daemon-reload && ctl_logged enable "$LEVEL_UNIT.timer" && ctl_logged restart "$LEVEL_UNIT.timer"
 	elif command -v setsid >/dev/null; then
 		setsid /bin/sh "$U/incoming/level.sh" process >>"$U/level/log" 2>&1 </dev/null 8>&- 9>&- &
 		its_guard=$!
-		{ say pid "$its_guard" && say started "$(started "$its_guard")"; } | put "$U/level/guard"
+		put "$U/level/guard" "pid=$its_guard${newline}started=$(started "$its_guard")"
 	else
 		return 1
 	fi
@@ -49,8 +49,10 @@ level_disarm() {
 		rm -f -- "$UNITS/$LEVEL_UNIT.service" "$UNITS/$LEVEL_UNIT.timer"
 		ctl_logged daemon-reload
 	fi
-	its_guard=$(field "$U/level/guard" pid)
-	if [ -n "$its_guard" ] && [ "$its_guard" != "$$" ] && [ "$(started "$its_guard")" = "$(field "$U/level/guard" started)" ]; then
+	get "$U/level/guard" pid
+	its_guard=$got
+	get "$U/level/guard" started
+	if [ -n "$its_guard" ] && [ "$its_guard" != "$$" ] && [ "$(started "$its_guard")" = "$got" ]; then
 		stop_process "$its_guard"
 	fi
 }
@@ -87,8 +89,7 @@ phase_level_raise() {
 	own_lock
 	level_back || finish failed "the log level that an earlier run raised cannot be put back"
 	mkdir -p -- "$U/level" && chmod 0700 "$U/level" || finish failed "$U/level cannot be made"
-	printf '%s\n' "$OLD_LINE" | put "$U/level/old" && printf '%s\n' "$NEW_LINE" | put "$U/level/new" &&
-		printf '%s\n' "$FILE" | put "$U/level/file" || finish failed "$U/level cannot be written"
+	put "$U/level/old" "$OLD_LINE" && put "$U/level/new" "$NEW_LINE" && put "$U/level/file" "$FILE" || finish failed "$U/level cannot be written"
 	level_arm || finish guard-failed "what puts the log level back could not be armed"
 	level_swap "$U/level/old" "$FILE" "$U/level/new" || finish failed "$FILE cannot be changed"
 	level_apply || finish failed "$UNIT did not come up with the other log level: $(service_evidence)"
