@@ -1,5 +1,6 @@
 # What a failed install or backup may have suffered from, measured: writing eight MiB where Upkeep works, removed at once.
 # shellcheck disable=SC2154 # the folder is handed over by Upkeep
+ionice -c 2 -p $$ >/dev/null 2>&1 # an install does not write at low priority
 folder=$V_upkeep_folder
 while [ ! -d "$folder" ] && [ -n "$folder" ]; do folder=${folder%/*}; done
 file=${folder:-}/.upkeep-speed.$$
