@@ -214,7 +214,9 @@ def test_an_inspection_reports_whom_it_took_out_and_leaves_hosts_whose_trouble_i
     for module in (tasks.conclude_inspection, tasks.inspect_host):
         monkeypatch.setattr(module, "site", lambda: site)
     monkeypatch.setattr(tasks.conclude_inspection, "publish_report", lambda *_args, **_more: None)
-    known = Acknowledgement(host="h2", check="service.active", until=NOW + timedelta(days=1), reason="on its way out")
+    known = Acknowledgement(
+        host="h2", check="service.active", until=datetime.now(UTC) + timedelta(days=1), reason="on its way out"
+    )
     acknowledge(site.history, known, Actor(name="ann"))
     plan = Plan(name="night", profile="x", release="r", isolation=Isolation.model_validate(pool.rules(at_most_pct=100)))
     home = str(site.settings.home)
