@@ -55,7 +55,8 @@ def conclude(inspection: Inspection, results: Mapping[str, HostResult]) -> tuple
         keep_look(history, run, looks[name])
     silent = {name: result.reason for name, result in results.items() if Inspection.did_not_answer(result)}
     before = {name: several[-1] for name, several in earlier.items() if several}
-    changes = compare(before, looks, known_issues(history), now, silent)
+    once = {check.id for check in catalogue.checks if check.new}
+    changes = compare(before, looks, known_issues(history), now, silent, once=once)
     _conclude_hosts(session, looks, changes)
     isolated = isolate(session, _without_known(looks, changes), earlier)
     plan = session.record.plan.name

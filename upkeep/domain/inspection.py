@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -83,10 +83,10 @@ def _grown(catalogue: Catalogue, now: Looked, earlier: Sequence[Looked]) -> Iter
 
 
 def _unseen(catalogue: Catalogue, now: Looked, earlier: Sequence[Looked]) -> Iterable[Finding]:
-    """Kinds that no earlier look accepted, told until they are gone; the first look knows nothing of what is new."""
+    """Kinds that no earlier look saw, told once; the first look knows nothing of what is new."""
     if not earlier:
         return
-    seen = {key for look in earlier for key in set(look.figures) - {problem.key for problem in look.problems}}
+    seen = {key for look in earlier for key in look.figures}
     for key, value in now.figures.items():
         check = _check(catalogue, key)
         if check and check.new and key not in seen:
@@ -261,8 +261,13 @@ def compare(
     known: Sequence[Acknowledgement],
     at: datetime,
     silent: Iterable[str] = (),
+    *,
+    once: Collection[str] = (),
 ) -> Changes:
-    """What is new, still there and gone. A host that does not answer keeps what it had: not seeing it is no repair."""
+    """What is new, still there and gone. A host that does not answer keeps what it had: not seeing it is no repair.
+
+    Checks that are told `once` tell what came, and that it is no news any more is none.
+    """
     new: list[Item] = []
     still: list[Item] = []
     gone: list[Item] = []
@@ -274,7 +279,8 @@ def compare(
             kind = acknowledged if until else still if finding.key in had else new
             kind.append(Item(host, finding, until))
         there = {finding.key for finding in look.problems}
-        gone += [Item(host, one) for one in (before[host].problems if host in before else ()) if one.key not in there]
+        had_before = before[host].problems if host in before else ()
+        gone += [Item(host, one) for one in had_before if one.key not in there and one.check not in once]
     return Changes(tuple(new), tuple(still), tuple(gone), tuple(acknowledged), tuple(sorted(silent)))
 
 
