@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from tasks.board import publish_report
 from tasks.inspect_host import catalogue_of
-from tasks.isolate import Isolated, isolate
+from tasks.isolate import isolate
 from tasks.session import RunSession
 from upkeep.audit.inspections import CONCLUDED, earlier_looks, keep_look, known_issues, left_by_runs
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
@@ -55,13 +55,22 @@ def conclude(inspection: Inspection, results: Mapping[str, HostResult]) -> tuple
         keep_look(history, run, looks[name])
     silent = {name: result.reason for name, result in results.items() if Inspection.did_not_answer(result)}
     before = {name: several[-1] for name, several in earlier.items() if several}
-    changes = compare(before, looks, known_issues(history), now, silent)
-    about = Inspected(run, session.record.plan.name, now, catalogue, looks, changes, earlier, silent)
+    once = {check.id for check in catalogue.checks if check.new}
+    changes = compare(before, looks, known_issues(history), now, silent, once=once)
     _conclude_hosts(session, looks, changes)
-    isolated = isolate(session, looks, earlier)
-    _report(session, about, isolated)
+    isolated = isolate(session, _without_known(looks, changes), earlier)
+    plan = session.record.plan.name
+    about = Inspected(run, plan, now, catalogue, looks, changes, earlier, silent, isolated.lines)
+    _report(session, about, changed=changes.changed or bool(isolated.done))
     told = "; ".join([changes.words(), *isolated.lines])
     return _outcome(changes, answered=bool(looks)), f"{INSPECTED}{told}"
+
+
+def _without_known(looks: Mapping[str, Looked], changes: Changes) -> dict[str, Looked]:
+    """What people know of already is theirs: no host goes out of service for it."""
+    known = {(item.host, item.finding.key) for item in changes.acknowledged}
+    left = {name: tuple(f for f in look.problems if (name, f.key) not in known) for name, look in looks.items()}
+    return {name: look.model_copy(update={"problems": left[name]}) for name, look in looks.items()}
 
 
 def _conclude_hosts(session: RunSession, looks: Mapping[str, Looked], changes: Changes) -> None:
@@ -88,7 +97,7 @@ def _result(look: Looked, bad: list[str], remedy: str) -> HostResult:
     )
 
 
-def _report(session: RunSession, about: Inspected, isolated: Isolated) -> None:
+def _report(session: RunSession, about: Inspected, *, changed: bool) -> None:
     """The HTML file on this controller, the artifact in Prefect, and the event people are told from."""
     folder = site().settings.reports
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -97,15 +106,13 @@ def _report(session: RunSession, about: Inspected, isolated: Isolated) -> None:
     publish_report(session, markdown(about), name="inspection")
     body = {
         "words": about.changes.words(),
-        "changed": about.changes.changed or bool(isolated.done),
-        "isolated": list(isolated.lines),
+        "changed": changed,
+        "isolated": list(about.isolated),
         "report": str(path),
         "report_sha256": hashlib.sha256(page.encode()).hexdigest(),
         "hosts": dict(about.counted),
     }
-    session.history.record(
-        about.run, CONCLUDED, reason="\n".join([summary(about), *isolated.lines, f"report: {path}"]), body=body
-    )
+    session.history.record(about.run, CONCLUDED, reason=f"{summary(about)}\nreport: {path}", body=body)
 
 
 def _outcome(changes: Changes, *, answered: bool) -> RunOutcome:

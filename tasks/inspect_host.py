@@ -9,6 +9,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.judge_backups import backup_findings
 from tasks.session import HostWork, RunSession
 from upkeep.documents import load_catalogue
 from upkeep.domain.change import Step
@@ -40,7 +41,9 @@ def look(session: RunSession, host: str) -> Looked:
         seen = ask_host(work.transport, work.profile, catalogue_of(session), work.host.variables(), now=now)
         step.body["facts"] = seen.facts.model_dump(mode="json")
     work.transport.close()
-    findings = [*seen.findings, *_from_centre(work, catalogue_of(session))]
+    catalogue = catalogue_of(session)
+    kept = backup_findings(session.history, host, catalogue.asked("inspection", work.host.variables()), now)
+    findings = [*seen.findings, *_from_centre(work, catalogue), *kept]
     zone = work.host.labels.get(session.record.plan.spread_by, "")
     return looked(host, seen.facts.cohort(zone), seen.facts.running_version, findings, now)
 

@@ -23,7 +23,7 @@ class ApprovalKeeper:
 
     def __init__(self, history: History, record: RunRecord) -> None:
         self._history, self._record = history, record
-        self._bound = record.runbook in BOUND and not record.dry_run
+        self._bound = _is_bound(record) and not record.dry_run
         self._good_until: dict[str, datetime] = {}
 
     def awaits(self, stage: str, place: int, now: datetime) -> Awaited | None:
@@ -71,6 +71,12 @@ def waiting_report(history: History, run_id: str, told: str) -> RunReport:
     return report_of(history.run(run_id)).model_copy(update={"outcome": RunOutcome.HELD, "reason": how})
 
 
+def _is_bound(record: RunRecord) -> bool:
+    """Whether the run changes hosts in a way that people approve."""
+    changes = record.plan.repairs.apply or bool(record.plan.log_level.lasting)
+    return record.runbook in BOUND or (record.runbook == "connection_diagnosis" and changes)
+
+
 def refuse_unapprovable(record: RunRecord, request: RunRequest) -> None:
     """An approval by somebody other than the requester needs to know who that is; an override needs a reason.
 
@@ -82,7 +88,7 @@ def refuse_unapprovable(record: RunRecord, request: RunRequest) -> None:
             "a window is overridden only with a reason", remedy="give --reason TEXT, which is kept in the history"
         )
     asked_for = record.override or record.plan.approvals
-    if asked_for and record.runbook in BOUND and request.source == "ui" and not request.requested_by:
+    if asked_for and _is_bound(record) and request.source == "ui" and not request.requested_by:
         raise BadInput(
             "this run needs approvals, and nobody is named who asks for it",
             remedy="fill in 'Requested by': whoever asks for a run does not approve it",

@@ -14,6 +14,7 @@ from tasks.deliveries import Archive
 from tasks.judge_delivery import judge_delivery, pull_url
 from tasks.note_documents import note_documents
 from tasks.open_files import files_needed, make_room
+from tasks.repair_files import refuse_missing_files
 from tasks.session import RunSession
 from upkeep.audit.reading import RunDetail
 from upkeep.documents import load_inventory, load_plan, load_profile, profile_path
@@ -38,6 +39,7 @@ WITHOUT_RELEASE = frozenset({"health_inspection", "connection_diagnosis"})
 """Runbooks that look at hosts whatever they are to become: an expired release must not keep anybody from looking."""
 
 _UNDONE = frozenset({HostOutcome.COMMITTED})
+_AIDED = RETRIED - {HostOutcome.NOT_STARTED} | {HostOutcome.ROLLED_BACK}
 _KINDS: dict[str, Literal["schedule", "ticket"]] = {"schedule": "schedule", "webhook": "ticket"}
 
 
@@ -70,6 +72,7 @@ def prepare(
     trusted = None if runbook in WITHOUT_RELEASE else _release(site, subject)
     archives = _archives(site, subject.profile, subject.plan, trusted) if with_archives and trusted else ()
     judge_delivery(site, subject.plan, archives, targets)
+    refuse_missing_files(runbook, subject.plan, subject.plan_dir)
     record = _record(site, runbook, request, subject, trusted).model_copy(update={"flow_run_id": flow_run_id})
     return Prepared(record, targets, archives)
 
@@ -83,6 +86,8 @@ def prepare_again(site: Site, detail: RunDetail) -> Prepared:
     subject = _of_run(detail, detail.record.targets)
     targets = site.targets(subject.hosts, {host.name: host for host in subject.inventory})
     make_room(files_needed(targets.values(), at_once=subject.plan.at_once))
+    if detail.runbook in WITHOUT_RELEASE:
+        return Prepared(detail.record, targets)
     trusted = _release(site, subject, now=detail.started_at)
     return Prepared(detail.record, targets, _archives(site, subject.profile, subject.plan, trusted))
 
@@ -162,17 +167,22 @@ def _earlier(site: Site, runbook: str, request: RunRequest) -> _Subject:
             f"run {record.id} can be undone for {window}, and that time is over",
             remedy="plan a change to the older version",
         )
-    wanted = _UNDONE if undo else RETRIED
+    wanted = _UNDONE if undo else _AIDED if _is_aid(runbook, detail) else RETRIED
     outcomes = {name: host.outcome or HostOutcome.NOT_STARTED for name, host in detail.hosts.items()}
     hosts = tuple(host for host in record.targets if outcomes.get(host.name, HostOutcome.NOT_STARTED) in wanted)
     if not hosts:
         raise Refused(
-            f"run {record.id} left no host to {'undo' if undo else 'retry'}",
+            f"run {record.id} left no host to {'undo' if undo else 'look into' if _is_aid(runbook, detail) else 'retry'}",
             remedy=f"see upkeep history show {record.id}",
         )
     if request.hosts:
         hosts = Selector(request.hosts).pick(hosts)
     return _of_run(detail, hosts)
+
+
+def _is_aid(runbook: str, earlier: RunDetail) -> bool:
+    """Whether a diagnosis is about what an earlier run failed at."""
+    return runbook == "connection_diagnosis" and earlier.runbook not in WITHOUT_RELEASE
 
 
 def _of_run(detail: RunDetail, hosts: tuple[Host, ...]) -> _Subject:

@@ -190,6 +190,12 @@ class Queries:
             rows = session.exec(wanted.order_by(col(ArtifactDeliveryRow.id))).all()
             return [DeliveryDetail.model_validate(r.model_dump() | {"url": urls.get(r.sha256, "")}) for r in rows]
 
+    def backups_of_host(self, host: str) -> list[BackupDetail]:
+        """Every backup of one host on the controller, the newest last."""
+        wanted = select(BackupRow).where(BackupRow.host == host).order_by(col(BackupRow.taken_at), col(BackupRow.id))
+        with self._reading() as session:
+            return [BackupDetail.model_validate(row.model_dump()) for row in session.exec(wanted).all()]
+
     def release_seq_seen(self, channel: str, key_id: str) -> int | None:
         """The newest release sequence accepted for a channel and key."""
         with self._reading() as session:

@@ -59,6 +59,18 @@ def lab_break(
     demonstrating.lab_break(host, fault, folder)
 
 
+@app.command("heal")
+def lab_heal(
+    host: Annotated[str, typer.Argument(help="Host of the lab")],
+    *,
+    folder: Annotated[Path | None, typer.Option("--dir", help="Where; default $UPKEEP_HOME/lab")] = None,
+) -> None:
+    """Undo all faults of one host."""
+    from upkeep.commands import demonstrating  # noqa: PLC0415
+
+    demonstrating.lab_break(host, "heal", folder)
+
+
 @app.command("desk")
 def lab_desk(
     *,

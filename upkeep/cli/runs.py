@@ -57,6 +57,9 @@ def run(
     from upkeep.domain.record import RunRequest  # noqa: PLC0415
 
     pairs = pairs_of(settings)
+    for short, key in (("apply", "repairs.apply"), ("capture", "capture.lasting"), ("level", "log_level.lasting")):
+        if short in pairs:
+            pairs[key] = pairs.pop(short)
     request = RunRequest(
         inventory=inventory,
         plan=plan,
@@ -68,6 +71,7 @@ def run(
         dry_run=dry_run,
         source="cli",
     )
+    request = running.of_the_lab(runbook, request)
     _run(lambda: running.run_runbook(runbook, request, as_json=as_json, yes=yes), runbook, as_json=as_json)
 
 
@@ -113,6 +117,20 @@ def retry(run_id: RunId, *, hosts: Hosts = "", reason: Reason = "", yes: Yes = F
     _run(
         lambda: running.run_runbook(running.runbook_of(run_id), request, as_json=as_json, yes=yes),
         "retry",
+        as_json=as_json,
+    )
+
+
+@app.command("first-aid")
+def first_aid(run_id: RunId = "last", *, hosts: Hosts = "", as_json: Json = False) -> None:
+    """Why an earlier run failed: its failed hosts are asked, disk and way measured, causes weighed; nothing is changed."""
+    from upkeep.commands import running  # noqa: PLC0415
+    from upkeep.domain.record import RunRequest  # noqa: PLC0415
+
+    request = RunRequest(of_run=run_id, hosts=hosts, reason=f"first aid for run {run_id}", source="cli")
+    _run(
+        lambda: running.run_runbook("connection_diagnosis", request, as_json=as_json),
+        "connection_diagnosis",
         as_json=as_json,
     )
 

@@ -15,7 +15,7 @@ from upkeep.commands.planning import inventory_of
 from upkeep.console.screen import coloured, screen
 from upkeep.documents import load_catalogue, load_inventory, load_plan, load_profile
 from upkeep.documents.fields import nearest
-from upkeep.domain.check import Catalogue, Check, Purpose
+from upkeep.domain.check import CONTROLLER, Catalogue, Check, Purpose
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.errors import BadInput
 from upkeep.hosts.inspection import inspect_host
@@ -92,6 +92,8 @@ def explanation(check: Check, *, off: bool = False) -> list[str]:
 def how(check: Check) -> str:
     """How a check asks."""
     way = check.ways[0]
+    if check.look == CONTROLLER:
+        return "no host: the controller answers from its own records"
     if way == "look":
         return f"by the look '{check.look}' (upkeep/hosts/looks/{check.look}.sh), which prints '{check.reads}'"
     return f"by Upkeep's own code ({check.built_in})" if way == "built_in" else f"by its own {way}"
@@ -104,6 +106,8 @@ def warns_when(check: Check) -> str:
         parts.append(f"unless the answer matches {check.good}")
     if check.counts_up and check.severity == "warn":
         parts.append("when it grew since the last inspection")
+    if check.new and check.severity == "warn":
+        parts.append("when it was not there at earlier inspections")
     if check.trend:
         parts.append(f"when it will reach {check.trend.reaches:g} {check.unit} within {check.trend.within_days:g} days")
     parts += ["when it differs from the cohort"] if check.peers else []

@@ -123,7 +123,7 @@ def lab_break(host: str, fault: str, folder: Path | None) -> None:
     if fault not in module.FAULTS:
         raise BadInput(f"there is no fault '{fault}'", allowed=", ".join([*module.FAULTS, "heal"]))
     lab.break_(host, fault)
-    screen().print(f"{host}: {fault}; undo with `upkeep lab break {host} heal`")
+    screen().print(f"{host}: {fault}; undo with `upkeep lab heal {host}`")
 
 
 def _lab() -> ModuleType:

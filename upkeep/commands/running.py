@@ -23,6 +23,10 @@ from upkeep.domain.change import RunOutcome
 from upkeep.domain.record import Actor, RunReport, RunRequest
 from upkeep.errors import BadInput, Refused, ServiceError, UpkeepError, shorten
 from upkeep.project import prefect_settings, put_on_path
+from upkeep.settings import Settings
+
+LOOKS = frozenset({"health_inspection", "connection_diagnosis", "pre_update_check"})
+"""Without a plan they look at the lab, where there is one: they are what people try on it."""
 
 RUNBOOKS = (
     *("maintenance", "pre_update_check", "backup", "staged_upgrade", "verification", "rollback", "prestage"),
@@ -46,6 +50,16 @@ def run_runbook(runbook: str, request: RunRequest, *, as_json: bool = False, yes
     else:
         show_report(screen(), report)
     return report.outcome.exit_code
+
+
+def of_the_lab(runbook: str, request: RunRequest) -> RunRequest:
+    """A look that names no plan is meant for this controller's lab, if it has one."""
+    folder = Settings.from_environment().lab
+    there = (folder / "fleet.json").exists() and (folder / "plan.yaml").exists()
+    if runbook not in LOOKS or request.plan or request.inventory or not there:
+        return request
+    sys.stderr.write(f"no plan was named: the lab in {folder}\n")
+    return request.model_copy(update={"plan": str(folder / "plan.yaml"), "inventory": str(folder / "inventory.yaml")})
 
 
 def resume_run(run_id: str, reason: str, *, as_json: bool = False) -> int:

@@ -1,4 +1,4 @@
-"""What can come between an agent and its control centre, as data."""
+"""What can be wrong, as data."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from upkeep.domain.diagnosis import Causes
 
 
 @functools.cache
-def load_causes() -> Causes:
-    """The causes that come with Upkeep."""
-    return read_document(Path(str(resources.files("upkeep"))) / "catalogue" / "causes" / "control_centre.yaml", Causes)
+def load_causes(about: str = "control_centre") -> Causes:
+    """The causes that come with Upkeep: of a lost control centre, or of a failed install or backup (`first_aid`)."""
+    return read_document(Path(str(resources.files("upkeep"))) / "catalogue" / "causes" / f"{about}.yaml", Causes)

@@ -42,6 +42,7 @@ class Step(StrEnum):
     COMMIT = "commit"
     WATCH = "watch"
     ROLLBACK = "rollback"
+    REPAIR = "repair"
     UNLOCK = "unlock"
 
 
@@ -56,6 +57,7 @@ CLASS_OF_STEP = {
     Step.COMMIT: FailureClass.APPLY,
     Step.WATCH: FailureClass.VERIFY,
     Step.ROLLBACK: FailureClass.ROLLBACK,
+    Step.REPAIR: FailureClass.APPLY,
     Step.UNLOCK: FailureClass.UNKNOWN,
 }
 """The class a failure counts under when its cause says nothing better."""

@@ -17,6 +17,9 @@ from upkeep.domain.profile import CommandProbe, DnsProbe, HttpProbe, Metric, Pat
 _ID = re.compile(r"^[a-z][a-z0-9_]*(\.(<[a-z]+>|[a-z0-9][a-z0-9_-]*))+$")
 _MOST_EVIDENCE = 600
 
+CONTROLLER = "controller"
+"""The look that asks no host: the controller answers from what it keeps."""
+
 Purpose = Literal["pre-update", "verification", "inspection", "diagnosis"]
 Cost = Literal["shared", "own process", "network", "controller"]
 
@@ -92,6 +95,7 @@ class Check(Document):
     setting: Setting | None = None
     built_in: str = Field("", description="Asked and judged by Upkeep's own code; named here to be found and explained")
     needs: tuple[str, ...] = Field((), description="Variables of the host without which the check is not asked")
+    uses: tuple[str, ...] = Field((), description="More variables its script may have, as $V_NAME like those it needs")
     warn: Limit | None = None
     fail: Limit | None = None
     good: Pattern | None = Field(None, description="For words: what a good answer matches")
@@ -100,6 +104,7 @@ class Check(Document):
     says: str = Field("", description="The finding's sentence; {value}, {subject} and {detail} are filled in")
     remedy: str = ""
     counts_up: bool = Field(default=False, description="A counter: what came since the last look is judged")
+    new: bool = Field(default=False, description="A subject that no earlier inspection saw on the host is told")
     trend: Trend | None = None
     peers: bool = Field(default=False, description="Hosts that differ from their cohort are named")
     drift: bool = Field(default=False, description="Compared with what the last run left")
@@ -124,9 +129,11 @@ class Check(Document):
                 f"asks in {len(ways)} ways ({', '.join(ways) or 'none'}); allowed: exactly one of {', '.join(_WAYS)}"
             )
             raise ValueError(message)
-        judged = self.good or self.warn or self.fail or self.drift or self.peers or self.counts_up or self.trend
+        judged = (
+            self.good or self.warn or self.fail or self.drift or self.peers or self.counts_up or self.trend or self.new
+        )
         if ways[0] in {"look", "script", "setting"} and not judged:
-            allowed = "good: PATTERN, warn or fail: {above: …, below: …}, counts_up, trend, peers, drift"
+            allowed = "good: PATTERN, warn or fail: {above: …, below: …}, counts_up, new, trend, peers, drift"
             message = f"nothing says which answer is good; allowed: {allowed}"
             raise ValueError(message)
         return self
@@ -150,6 +157,8 @@ class Check(Document):
     def cost(self) -> Cost:
         """What asking costs a host: a part of a shared script, a process of its own, or a way over the network."""
         way = self.ways[0]
+        if self.look == CONTROLLER:
+            return "controller"
         if way == "look":
             return "shared"
         if self.built_in.startswith("controller"):

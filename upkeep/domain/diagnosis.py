@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from upkeep.domain.document import Document, Name, each_once
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.domain.profile import Pattern
+from upkeep.domain.repairs import RepairKind
 
 
 class Layer(StrEnum):
@@ -60,6 +61,7 @@ class Cause(Document):
     signs: tuple[Sign, ...] = Field(min_length=1, description="Evidence for it")
     against: tuple[Sign, ...] = ()
     remedy: str
+    repairs: tuple[RepairKind, ...] = Field((), description="What removes it, in this order, where the plan allows it")
     serves: tuple[str, ...] = ("C2", "C6")
 
 

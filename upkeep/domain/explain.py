@@ -29,6 +29,7 @@ def explain(plan: Plan, stages: StagePlan, *, release: Release | None, fleet_siz
         *_one_host(plan),
         *_limits(plan, stages, fleet_size),
         *_people(plan),
+        *_isolation(plan, fleet_size),
         *(_trigger(trigger) for trigger in plan.triggers),
         *_way_back(plan, release),
         _duration(plan, stages, fleet_size),
@@ -47,6 +48,15 @@ def _people(plan: Plan) -> Iterator[str]:
     for rule in plan.approvals:
         which = {EVERY: "every stage", LATER: "every stage but the first"}.get(rule.stage, f"stage '{rule.stage}'")
         yield f"Before {which} the run waits, for {words(rule.expires)} at most, for {rule.told()} to approve, never whoever asked for it."
+
+
+def _isolation(plan: Plan, fleet_size: int) -> Iterator[str]:
+    rules = plan.isolation
+    if rules is not None:
+        yield (
+            f"An inspection takes failing hosts out of service, at most {_hosts(rules.most(fleet_size))} at once, "
+            f"and puts those back that have been healthy for {words(rules.healthy_for)}."
+        )
 
 
 def _what(plan: Plan, release: Release | None, fleet_size: int) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -67,7 +67,7 @@ class Left:
 
 def over_time(catalogue: Catalogue, now: Looked, earlier: Sequence[Looked], left: Left | None = None) -> list[Finding]:
     """Counters that grew since last time, figures that run towards a limit, and what drifted; `earlier` oldest first."""
-    found = [*_grown(catalogue, now, earlier), *_forecast(catalogue, now, earlier)]
+    found = [*_grown(catalogue, now, earlier), *_unseen(catalogue, now, earlier), *_forecast(catalogue, now, earlier)]
     return [*found, *_drifted(catalogue, now, earlier, left)]
 
 
@@ -80,6 +80,19 @@ def _grown(catalogue: Catalogue, now: Looked, earlier: Sequence[Looked]) -> Iter
             since = f"{earlier[-1].at:%Y-%m-%d %H:%M} UTC"
             reason = f"{grew:g} more since {since} ({_said(check, key, value)})"
             yield _finding(check, key, Verdict(check.severity), reason, check.remedy, value=value)
+
+
+def _unseen(catalogue: Catalogue, now: Looked, earlier: Sequence[Looked]) -> Iterable[Finding]:
+    """Kinds that no earlier look saw, told once; the first look knows nothing of what is new."""
+    if not earlier:
+        return
+    seen = {key for look in earlier for key in look.figures}
+    for key, value in now.figures.items():
+        check = _check(catalogue, key)
+        if check and check.new and key not in seen:
+            yield _finding(
+                check, key, Verdict(check.severity), f"new: {_said(check, key, value)}", check.remedy, value=value
+            )
 
 
 def _said(check: Check, key: str, value: float) -> str:
@@ -248,8 +261,13 @@ def compare(
     known: Sequence[Acknowledgement],
     at: datetime,
     silent: Iterable[str] = (),
+    *,
+    once: Collection[str] = (),
 ) -> Changes:
-    """What is new, still there and gone. A host that does not answer keeps what it had: not seeing it is no repair."""
+    """What is new, still there and gone. A host that does not answer keeps what it had: not seeing it is no repair.
+
+    Checks that are told `once` tell what came, and that it is no news any more is none.
+    """
     new: list[Item] = []
     still: list[Item] = []
     gone: list[Item] = []
@@ -261,7 +279,8 @@ def compare(
             kind = acknowledged if until else still if finding.key in had else new
             kind.append(Item(host, finding, until))
         there = {finding.key for finding in look.problems}
-        gone += [Item(host, one) for one in (before[host].problems if host in before else ()) if one.key not in there]
+        had_before = before[host].problems if host in before else ()
+        gone += [Item(host, one) for one in had_before if one.key not in there and one.check not in once]
     return Changes(tuple(new), tuple(still), tuple(gone), tuple(acknowledged), tuple(sorted(silent)))
 
 

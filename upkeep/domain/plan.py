@@ -18,6 +18,7 @@ from upkeep.domain.failure import FailureRules
 from upkeep.domain.isolation import Isolation
 from upkeep.domain.notify_target import NotifyTarget
 from upkeep.domain.profile import Pattern, Trust
+from upkeep.domain.repairs import RaisedLevel, Repairs
 from upkeep.domain.selector import Selector
 from upkeep.domain.window import FreezeCalendar, Window
 
@@ -152,6 +153,21 @@ class SelfStart(Document):
         return {"runbook": value} if isinstance(value, str) else value
 
 
+class Capture(Document):
+    """How long, and how many packets at the most, a diagnosis looks at what goes between agent and control centre."""
+
+    lasting: Duration = Field(timedelta(0), description="At most 60 s; 0: not at all")
+    packets: int = Field(2000, ge=10, le=20_000)
+
+    @field_validator("lasting")
+    @classmethod
+    def _bounded(cls, value: timedelta) -> timedelta:
+        if value > timedelta(seconds=60):
+            message = "must be at most 60 s: a capture is a look, no recording"
+            raise ValueError(message)
+        return value
+
+
 class Plan(Document):
     """One intended change."""
 
@@ -213,6 +229,11 @@ class Plan(Document):
         None,
         description="Inspections take failing hosts out of service by these hooks, and put them back; default: never",
     )
+    capture: Capture = Field(default_factory=Capture, description="Packets that connection_diagnosis looks at")
+    log_level: RaisedLevel = Field(
+        default_factory=RaisedLevel, description="The log level that connection_diagnosis may raise for a time"
+    )
+    repairs: Repairs = Field(default_factory=Repairs, description="What connection_diagnosis may repair by itself")
     notes: str = ""
 
     @field_validator("window", "freezes", "approvals", mode="before")

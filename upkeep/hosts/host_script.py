@@ -59,9 +59,9 @@ def common() -> Kept:
     return Kept(prelude(), f"unset -f {' '.join(sorted(functions))}; unset {names}")
 
 
-def script(settings: Settings, phase: str) -> str:
-    """A whole script: the settings, the library, and one phase of it."""
-    return f'{prelude()}SETTINGS={shlex.quote(assignments(settings))}\neval "$SETTINGS"\nphase_{phase}\n'
+def script(settings: Settings, phase: str, more: str = "") -> str:
+    """A whole script: the settings, the library, `more` functions that not all scripts need, and one phase."""
+    return f'{prelude()}SETTINGS={shlex.quote(assignments(settings))}\neval "$SETTINGS"\n{more}phase_{phase}\n'
 
 
 def assignments(settings: Settings) -> str:
@@ -87,7 +87,7 @@ def profile_settings(profile: AgentProfile) -> Settings:
         "UNIT": profile.service.unit,
         "GUARD": profile.service.guard,
         "GUARD_UNIT": f"upkeep-guard-{profile.name}",
-        "GUARD_SCRIPT": _for_systemd(guard_script),
+        "GUARD_SCRIPT": for_systemd(guard_script),
         "START_TIMEOUT": max(1, round(profile.service.start_timeout.total_seconds())),
         "BINARY": _path(paths.binary),
         "RELEASES": _path(paths.releases),
@@ -122,7 +122,7 @@ def _path(text: str) -> str:
     return path
 
 
-def _for_systemd(path: str) -> str:
+def for_systemd(path: str) -> str:
     """A path as one word of a unit file."""
     escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"'

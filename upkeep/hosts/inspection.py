@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from upkeep.domain.check import Catalogue, Check, Purpose
+from upkeep.domain.check import CONTROLLER, Catalogue, Check, Purpose
 from upkeep.domain.facts import HostFacts
 from upkeep.domain.finding import Finding
 from upkeep.domain.profile import AgentProfile, TlsProbe
@@ -36,9 +36,12 @@ def inspect_host(
     *,
     now: datetime,
     purpose: Purpose = "inspection",
+    recent: timedelta = catalogued.RECENT,
     become: bool = True,
 ) -> Inspected:
     """Ask one host everything a purpose wants; `profile` is filled for it. What did not answer is unknown, check by check.
+
+    A diagnosis reads the agent's journal of the `recent` time.
 
     Raises:
         HostError: the host could not be asked at all.
@@ -52,7 +55,8 @@ def inspect_host(
         asked = [_one_after_the_other(question) for question in asked]
     listening = [_overheard(question, heard) for question in asked]
     facts = Question("facts", FACTS, lambda answer: _keep(heard, answer), plain=True)
-    found = ask(transport, [*listening, facts], become=become, head=catalogued.head(profile))
+    head = f"{catalogued.exported(checks, variables)}\n{catalogued.head(profile, recent)}"
+    found = ask(transport, [*listening, facts], become=become, head=head)
     findings = [finding for finding in found if finding.check not in catalogue.off]
     return Inspected(_facts(profile, heard), tuple(_complete(checks, findings)))
 
@@ -94,7 +98,8 @@ def _complete(checks: Sequence[Check], findings: Sequence[Finding]) -> list[Find
     }
     told = [finding for finding in findings if not finding.check.startswith(_LOOK)]
     there = {finding.check for finding in told}
-    missing = [check for check in checks if not check.built_in and check.id not in there]
+    asked = (check for check in checks if not check.built_in and check.look != CONTROLLER)
+    missing = [check for check in asked if check.id not in there]
     return told + [unknown(check.id, "", silent.get(check.look, "no answer came back")) for check in missing]
 
 

@@ -15,6 +15,7 @@ from upkeep.lab.ssh_keys import known_hosts_line
 
 KEY_ID = "lab"
 LOAD_PER_CORE = 100.0
+TEMPLATE = "agent.yaml.template"
 
 
 def write_site(paths: LabPaths, spec: LabSpec) -> None:
@@ -24,6 +25,7 @@ def write_site(paths: LabPaths, spec: LabSpec) -> None:
     _write(paths, "plan.yaml", "Brings the lab's fleet to the new version, in quick steps.", plan(spec))
     watched = {**plan(spec), "name": f"{PRODUCT}-{spec.target_version}-watched", "triggers": triggers(spec)}
     _write(paths, "plan-with-triggers.yaml", "The same, watched by figures: see /v1/figures.", watched)
+    (paths.directory / TEMPLATE).write_text(agent_template(spec), encoding="utf-8")
     _write(paths, "checks.yaml", "What a lab's hosts are not asked: they share one machine and its root.", checks())
     paths.known_hosts.write_text("".join(known_hosts_line(paths, host) for host in spec.hosts), encoding="utf-8")
     paths.ssh_config.write_text(ssh_config(paths, spec), encoding="utf-8")
@@ -95,7 +97,28 @@ def plan(spec: LabSpec) -> dict[str, Any]:
         "dead_man": "60s",
         "soak": {"canary": "3s", "other": "2s", "every": "1s", "samples": 2},
         "failures": {"unreachable": {"at_least": 2, "at_pct": 30}},
+        "repairs": {
+            "configuration": [{"path": "{{ root }}/etc/mcp/agent.yaml", "template": TEMPLATE}],
+            "backoff": "1s",
+            "steady": "1s",
+        },
     }
+
+
+def agent_template(spec: LabSpec) -> str:
+    """The agent's configuration as it is on every host of the lab, for repairs."""
+    return (
+        "# MS-720 agent\n"
+        f"server: {spec.control_centre}\n"
+        "tls_verify: true\n"
+        "tls_ca: {{ root }}/etc/mcp/ca.pem\n"
+        "agent_id: {{ host }}\n"
+        "role: node\n"
+        "listen: {{ agent_address }}:{{ agent_port }}\n"
+        f"heartbeat_interval: {spec.heartbeat_seconds}\n"
+        "log_level: INFO\n"
+        "state_dir: {{ root }}/var/lib/mcp\n"
+    )
 
 
 def checks() -> dict[str, Any]:

@@ -34,6 +34,7 @@ class Inspected:
     changes: Changes
     earlier: Mapping[str, Sequence[Looked]]
     silent: Mapping[str, str]
+    isolated: Sequence[str] = ()
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
@@ -77,6 +78,7 @@ def markdown(about: Inspected) -> str:
         f"# health_inspection {about.run}: {about.changes.words()}",
         "",
         f"{len(about.verdicts)} hosts: {counted}.",
+        *(f"- {line}" for line in about.isolated),
     ]
     for title, items in (("New", about.changes.new), ("Still", about.changes.still), ("Gone", about.changes.gone)):
         lines += ["", f"## {title}: {len(items)}", ""] + (
@@ -92,7 +94,7 @@ def summary(about: Inspected, most: int = 5) -> str:
     more = len(about.changes.new) - len(told)
     told += [f"and {more} more new"] if more > 0 else []
     told += [f"gone: {item.host} {item.finding.key}" for item in _sorted(about.changes.gone)[:most]]
-    return "\n".join([about.changes.words(), *told])
+    return "\n".join([about.changes.words(), *about.isolated, *told])
 
 
 def _sorted(items: Sequence[Item]) -> list[Item]:

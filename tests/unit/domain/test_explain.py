@@ -39,3 +39,12 @@ def test_approvals_are_read_back_with_who_and_how_long() -> None:
         "Before every stage but the first the run waits, for 2 d at most, for 2 people (sre or tech lead) to approve"
         in text
     )
+
+
+def test_isolation_is_read_back_with_how_many_and_for_how_long() -> None:
+    hook = {"command": ["pool", "drain", "{{ host }}"]}
+    text = sentences(60, isolation={"drain": hook, "restore": hook, "healthy_for": "15m"})
+    assert (
+        "takes failing hosts out of service, at most 6 hosts at once, and puts those back that have been healthy for 15 min"
+        in text
+    )

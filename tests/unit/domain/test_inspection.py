@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upkeep.documents import load_catalogue
+from upkeep.domain.check import Catalogue, Check
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.domain.inspection import (
     Acknowledgement,
@@ -160,3 +161,22 @@ def test_another_kernel_than_its_cohort_is_named_and_a_fleet_in_transition_is_no
     found = outliers(CATALOGUE, kernels("6.1", "6.1", "6.1", "6.1", "6.1", "5.10"))
     assert {host: f[0].reason for host, f in found.items()} == {"h5": "5.10, while 5 of 6 hosts like it have 6.1"}
     assert outliers(CATALOGUE, kernels("6.1", "6.1", "6.1", "5.10", "5.10", "5.10")) == {}
+
+
+def test_a_kind_of_error_that_no_earlier_look_saw_is_told_once() -> None:
+    check = Check.model_validate(
+        {"id": "agent.log.kind", "asks": "?", "look": "journal", "new": True, "severity": "warn", "says": "{subject}"}
+    )
+    catalogue = Catalogue((check,))
+    old, new = "agent.log.kind:ERROR job # failed", "agent.log.kind:ERROR disk: full"
+
+    def look(*keys: str) -> Looked:
+        return Looked(host="h1", at=datetime.now(UTC), figures=dict.fromkeys(keys, 1.0))
+
+    assert over_time(catalogue, look(old), []) == [], "the first look knows nothing of what is new"
+    (told,) = over_time(catalogue, look(old, new), [look(old)])
+    assert (told.subject, told.verdict, told.reason) == ("ERROR disk: full", Verdict.WARN, "new: ERROR disk: full")
+    second = look(old, new).with_problems([told])
+    assert over_time(catalogue, look(old, new), [look(old), second]) == []
+    changes = compare({"h1": second}, {"h1": look(old, new)}, [], datetime.now(UTC), once={"agent.log.kind"})
+    assert not changes.changed, "that it is no news any more is none"

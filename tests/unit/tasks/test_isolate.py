@@ -12,14 +12,19 @@ from types import SimpleNamespace
 
 import pytest
 
+import tasks.conclude_inspection
+import tasks.inspect_host
+from tasks.conclude_inspection import Inspection, conclude
 from tasks.isolate import Isolated, isolate
 from tests.unit.audit.conftest import run_record
+from upkeep.audit.inspections import CONCLUDED, acknowledge
 from upkeep.audit.isolations import DRAINING, drained_by_upkeep
 from upkeep.domain.finding import Finding, Verdict
-from upkeep.domain.inspection import Looked
+from upkeep.domain.inspection import Acknowledgement, Looked
 from upkeep.domain.inventory import Host
 from upkeep.domain.isolation import Drained, Isolation, decide
 from upkeep.domain.plan import Plan
+from upkeep.domain.record import Actor
 from upkeep.settings import Settings
 from upkeep.wiring import Site
 
@@ -201,3 +206,28 @@ def test_hooks_may_be_http_requests_with_a_token(site: Site, monkeypatch: pytest
     assert "h1 was taken out" in told.done[0]
     assert "h2 is failing and could not be taken out of service" in told.done[1]
     assert "answered 500" in told.done[1]
+
+
+def test_an_inspection_reports_whom_it_took_out_and_leaves_hosts_whose_trouble_is_known(
+    site: Site, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (tasks.conclude_inspection, tasks.inspect_host):
+        monkeypatch.setattr(module, "site", lambda: site)
+    monkeypatch.setattr(tasks.conclude_inspection, "publish_report", lambda *_args, **_more: None)
+    known = Acknowledgement(
+        host="h2", check="service.active", until=datetime.now(UTC) + timedelta(days=1), reason="on its way out"
+    )
+    acknowledge(site.history, known, Actor(name="ann"))
+    plan = Plan(name="night", profile="x", release="r", isolation=Isolation.model_validate(pool.rules(at_most_pct=100)))
+    home = str(site.settings.home)
+    record = run_record("r0", runbook="health_inspection", plan=plan, plan_dir=home, targets=HOSTS)
+    site.history.open_run(record)
+    session = SimpleNamespace(record=record, history=site.history, hosts={host.name: host for host in HOSTS})
+    inspection = Inspection(session)  # type: ignore[arg-type]
+    results = {name: inspection.take(look(name, DOWN)) for name in ("h1", "h2")}
+    _, reason = conclude(inspection, results)
+    assert reason.endswith("h1 was taken out of service: service.active:a.service: it is failed")
+    assert pool.out == ["h1"]
+    (concluded,) = [event for event in site.history.events("r0") if event.action == CONCLUDED]
+    assert "h1 was taken out of service" in Path(concluded.body["report"]).read_text("utf-8")
+    assert concluded.body["changed"]

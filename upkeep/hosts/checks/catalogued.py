@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib import resources
 from shlex import quote
 
-from upkeep.domain.check import UNTOLD, Check, Line, judge
+from upkeep.domain.check import CONTROLLER, UNTOLD, Check, Line, judge
 from upkeep.domain.finding import Finding
 from upkeep.domain.profile import AgentProfile
 from upkeep.hosts.checks import network
@@ -20,12 +21,18 @@ from upkeep.hosts.checks.service import PROPERTIES
 from upkeep.hosts.question import Answer, Question
 
 _FIELDS = 4
-_ALONE = "centre"
-"""The look that waits for others for long; the rest share a shell and its time limit."""
+_ALONE = frozenset({"centre", "capture", "aid"})
+"""Looks that wait for long; the rest share a shell and its time limit."""
 
-_SLOW = frozenset({"processor", "centre"})
-_LONGEST = {"centre": timedelta(seconds=45), "files": timedelta(seconds=20), "journal": timedelta(seconds=20)}
-_PROPERTIES = " ".join(f"-p {name}" for name in dict.fromkeys([*PROPERTIES, "Restart", "DropInPaths"]))
+_SLOW = frozenset({"processor", "centre", "slo", "replication", "queue", "capture"})
+_LONGEST = {
+    "centre": timedelta(seconds=45),
+    "capture": timedelta(seconds=75),
+    **dict.fromkeys(("files", "journal", "slo", "replication", "queue"), timedelta(seconds=20)),
+}
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MORE_PROPERTIES = ("Restart", "DropInPaths", "ExecMainStartTimestampMonotonic")
+_PROPERTIES = " ".join(f"-p {name}" for name in dict.fromkeys([*PROPERTIES, *_MORE_PROPERTIES]))
 UNIT_SHOWN = "printf '%s\\n' \"$SHOWN\""
 """Prints what `systemctl show` said to all looks together."""
 
@@ -45,7 +52,11 @@ def look_script(name: str) -> str:
     return (folder / "prelude.sh").read_text("utf-8") + (folder / f"{name}.sh").read_text("utf-8")
 
 
-def head(profile: AgentProfile) -> str:
+RECENT = timedelta(minutes=15)
+"""So far back a diagnosis reads the agent's journal."""
+
+
+def head(profile: AgentProfile, recent: timedelta = RECENT) -> str:
     """What runs before every look: low priority, the agent's paths and unit as variables."""
     centre = profile.control_centre.url if profile.control_centre else ""
     address, port = address_of(centre)
@@ -57,9 +68,17 @@ def head(profile: AgentProfile) -> str:
         "RELEASES": profile.paths.releases,
         "CENTRE": address,
         "CENTRE_PORT": port,
+        "RECENT": str(max(1, round(recent.total_seconds()))),
     }
     lines = [f"{name}={quote(value)}; export {name}" for name, value in values.items()]
     return "\n".join([*lines, _HEAD % _PROPERTIES])
+
+
+def exported(checks: Iterable[Check], variables: Mapping[str, str]) -> str:
+    """The host's variables that checks ask for, as V_NAME for every script."""
+    names = sorted({name for check in checks for name in (*check.needs, *check.uses)})
+    given = [name for name in names if variables.get(name) and _VARIABLE.fullmatch(name)]
+    return "\n".join(f"V_{name}={quote(variables[name])}; export V_{name}" for name in given)
 
 
 def address_of(url: str) -> tuple[str, str]:
@@ -76,6 +95,8 @@ def questions(checks: Iterable[Check], now: datetime | None = None) -> list[Ques
     looks: dict[str, list[Check]] = defaultdict(list)
     alone: list[Question] = []
     for check in checks:
+        if check.look == CONTROLLER:
+            continue
         if check.look:
             looks[check.look].append(check)
         elif not check.built_in:
@@ -94,7 +115,7 @@ def _look(name: str, readers: Sequence[Check]) -> Question:
         read,
         timeout=_LONGEST.get(name, timedelta(seconds=10)),
         slow=name in _SLOW,
-        plain=name != _ALONE,
+        plain=name not in _ALONE,
     )
 
 

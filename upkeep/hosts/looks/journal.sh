@@ -22,7 +22,16 @@ low ~ /connection reset|broken pipe|reset by peer|unexpected eof/ { seen("resets
 low ~ /heartbeat[^a-z]*(.*)(miss|fail|timeout|timed out|late|lost)|(miss|lost|failed|late)[a-z]* heartbeat/ { seen("heartbeats") }
 low ~ /unauthori[sz]ed|authentication fail|invalid (credential|token)|expired token|token (has )?expired|status 40[13]/ { seen("logins") }
 low ~ /out of memory|cannot allocate|no space left|too many open files|resource temporarily unavailable/ { seen("resources") }
+/(^|[^A-Za-z])(FATAL|PANIC|ERROR|WARN(ING)?)([^A-Za-z]|$)/ || low ~ /panic:|level=(error|warn)/ {
+    kind = $0
+    gsub(/[0-9a-fA-F]*[0-9][0-9a-fA-F.:+-]*/, "#", kind)
+    gsub(/[\t ]+/, " ", kind)
+    kind = substr(kind, 1, 120)
+    if (kind in kinds || different++ < 40) kinds[kind]++
+}
 END {
+    if (read["agent"] == "0" && !different) print "log.kind\tnone\t\tno warning and no error in the last day"
+    if (read["agent"] == "0") for (kind in kinds) printf "log.kind\t%d\t%s\t\n", kinds[kind], kind
     if (read["agent"] == "0") {
         tell("lines", lines); tell("fatal", count["fatal"]); tell("error", count["error"]); tell("warn", count["warn"]); tell("debug", count["debug"])
         tell("resets", count["resets"]); tell("heartbeats", count["heartbeats"]); tell("logins", count["logins"]); tell("resources", count["resources"])

@@ -1,5 +1,18 @@
-# The last quarter of an hour of the agent's journal, by what its lines complain of.
-lines=$(journalctl -u "$UNIT" --since "@$(($(date +%s) - 900))" -o cat --no-pager -n 2000 2>/dev/null) && printf '%s\n' "$lines" | awk '
+# The last quarter of an hour of the agent's journal, or what came since a repair, by what its lines complain of.
+# shellcheck disable=SC2154 # `shown` sets it
+# An agent that somebody started and that has not died since is not blamed for what an earlier process wrote.
+since=${RECENT:-900}
+if shown ActiveState && [ "$shown" = active ] && shown NRestarts && [ "$shown" = 0 ] && shown ExecMainStartTimestampMonotonic; then
+    case $shown in
+    '' | 0 | *[!0-9]*) ;;
+    *)
+        read -r up _ <"$R/proc/uptime"
+        ran=$((${up%.*} - shown / 1000000))
+        [ "$ran" -ge "$since" ] || [ "$ran" -lt 1 ] || since=$ran
+        ;;
+    esac
+fi
+lines=$(journalctl -u "$UNIT" --since "-${since}s" -o cat --no-pager -n 2000 2>/dev/null) && printf '%s\n' "$lines" | awk '
 function seen(key) { count[key]++; last[key] = $0 }
 /^-- / || /^$/ { next }
 { low = tolower($0) }

@@ -11,7 +11,7 @@ from pathlib import Path
 from upkeep.documents import load_catalogue
 from upkeep.domain.finding import Finding
 from upkeep.domain.profile import AgentProfile
-from upkeep.hosts.checks.catalogued import head, questions
+from upkeep.hosts.checks.catalogued import exported, head, questions
 from upkeep.hosts.local import LocalTransport
 from upkeep.hosts.question import ask
 
@@ -79,6 +79,7 @@ class World:
 
     root: Path
     programs: dict[str, str] = field(default_factory=lambda: dict(PROGRAMS))
+    variables: dict[str, str] = field(default_factory=dict)
 
     def write(self, files: Mapping[str, str | None]) -> None:
         for name, text in files.items():
@@ -93,9 +94,10 @@ class World:
 
     def asked(self, *checks: str) -> list[Finding]:
         """What these checks find, their looks run for real."""
-        profile = self.profile()
-        patient = [replace(one, timeout=PATIENCE) for one in questions([CATALOGUE[check] for check in checks])]
-        return ask(self.transport(), patient, head=head(profile))
+        wanted = [CATALOGUE[check] for check in checks]
+        before = f"{exported(wanted, self.variables)}\n{head(self.profile())}"
+        patient = [replace(one, timeout=PATIENCE) for one in questions(wanted)]
+        return ask(self.transport(), patient, head=before)
 
     def transport(self) -> LocalTransport:
         """The way to it."""
