@@ -12,7 +12,7 @@ from upkeep.audit.database import trouble, writing
 from upkeep.audit.history import History
 
 
-class Beside:
+class KeptBeside:
     """What such tables have in common. Every method raises AuditError when the database cannot be used."""
 
     def __init__(self, history: History) -> None:

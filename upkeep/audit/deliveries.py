@@ -11,7 +11,7 @@ from enum import StrEnum
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlmodel import Session, col, select
 
-from upkeep.audit.beside import Beside
+from upkeep.audit.beside import KeptBeside
 from upkeep.audit.database import trouble, writing
 from upkeep.audit.history import History
 from upkeep.audit.tables import DeliveryRow
@@ -54,7 +54,7 @@ class Delivery:
     attempts: int
 
 
-class Deliveries(Beside):
+class Deliveries(KeptBeside):
     """Deliveries beside the history, in the same database. Every method raises AuditError when that cannot be used."""
 
     def __init__(self, history: History) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import case, func
 from sqlmodel import Session, col, or_, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from upkeep.audit.beside import Beside
+from upkeep.audit.beside import KeptBeside
 from upkeep.audit.history import History
 from upkeep.audit.tables import RunRow, ShardOrderRow, ShardRow
 from upkeep.domain.orders import Change, Changed, Check, Checked, Undo
@@ -57,7 +57,7 @@ class ShardState:
     """Started, and not one word from it yet: no worker has taken it up."""
 
 
-class OrderBook(Beside):
+class OrderBook(KeptBeside):
     """One run's orders, in the database of the history. Times are the database's own, so that shards' clocks do not matter.
 
     Every method raises AuditError when the database cannot be used.

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlmodel import col, or_, select
 
-from upkeep.audit.beside import Beside
+from upkeep.audit.beside import KeptBeside
 from upkeep.audit.chain import canonical
 from upkeep.audit.history import History
 from upkeep.audit.tables import OutboxRow
@@ -39,7 +39,7 @@ class Letter:
     given_up_at: datetime | None = None
 
 
-class Outbox(Beside):
+class Outbox(KeptBeside):
     """The outbox beside the history, in the same database. Every method raises AuditError when that cannot be used."""
 
     def __init__(self, history: History) -> None:
