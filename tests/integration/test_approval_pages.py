@@ -75,6 +75,7 @@ def test_what_waits_is_read_and_approved_with_the_keyboard_alone_without_a_serio
     waiting: Waiting, page: Page
 ) -> None:
     sign_in(page, waiting, "bob")
+    page.get_by_text("CHG-7").first.wait_for()
     looked_at(page, "approvals")
     form = page.locator("form[action='/approvals/r1']")
     form.locator("[name=comment]").focus()
