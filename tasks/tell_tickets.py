@@ -78,9 +78,7 @@ def _words(sources: Sources, ref: TicketRef, run: RunDetail) -> Iterator[Word]:
     for stage in run.stages:
         if stage.closed_at is not None:
             why = f": {stage.reason}" if stage.reason else ""
-            text = (
-                f"Upkeep run {run.id}: stage {stage.name} with {len(stage.hosts)} hosts is over, {stage.verdict}{why}."
-            )
+            text = f"Upkeep run {run.id}: stage {stage.name} with {_hosts(len(stage.hosts))} is over, {stage.verdict}{why}."
             yield Word(f"{run.id}:stage:{stage.name}", NOTE, text)
     if run.outcome is None:
         return
@@ -95,7 +93,7 @@ def _words(sources: Sources, ref: TicketRef, run: RunDetail) -> Iterator[Word]:
 def _opened(run: RunDetail) -> str:
     record = run.record
     version = f" to version {record.release.version}" if record.release else ""
-    what = f"{record.profile.name}{version} on {len(record.targets)} hosts"
+    what = f"{record.profile.name}{version} on {_hosts(len(record.targets))}"
     lines = [
         f"Upkeep run {run.id} has begun: {run.runbook} by plan {record.plan.name}, {what}.",
         f"Started by {record.actor.name} ({run.source}). Plan hash {record.plan_hash}.",
@@ -120,3 +118,7 @@ def _closed(run: RunDetail) -> str:
         f"Evidence: plan hash {run.record.plan_hash}; the signed evidence pack is made by: upkeep history export {run.id}"
     )
     return "\n".join(lines)
+
+
+def _hosts(number: int) -> str:
+    return "1 host" if number == 1 else f"{number} hosts"

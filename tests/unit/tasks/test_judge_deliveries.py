@@ -375,7 +375,7 @@ def test_the_ticket_is_told_of_start_stages_end_and_evidence_and_is_closed(site,
     assert send_outbox(site) == 4
     began, stage, over = notes(desk_office, ticket.id)
     assert f"run {run} has begun" in began
-    assert "stage canary with 1 hosts is over, go" in stage
+    assert "stage canary with 1 host is over, go" in stage
     assert "succeeded" in over
     assert "1 committed" in over
     assert f"upkeep history export {run}" in over
