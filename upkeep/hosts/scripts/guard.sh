@@ -108,13 +108,14 @@ arm_units() {
 	sync_tree "$UNITS"
 }
 
-# The timer goes last: as long as it is there, what was cut in here is done again.
+# Links and units go together: with the timer's link alone gone, a host that loses power here would keep units that nobody starts or removes.
+# Before that a timer that is left finds nothing to undo and finishes this; after it there is none.
 disarm_units() {
 	rm -f "$UNITS/$GUARD_UNIT.timer.new" "$UNITS/$GUARD_UNIT.service.new" "$UNITS/$GUARD_UNIT-boot.service.new"
 	[ -e "$UNITS/$GUARD_UNIT.timer" ] || return 0
-	ctl_logged disable "$GUARD_UNIT.timer" "$GUARD_UNIT-boot.service"
+	rm -f "$UNITS/timers.target.wants/$GUARD_UNIT.timer" "$UNITS/multi-user.target.wants/$GUARD_UNIT-boot.service" \
+		"$UNITS/$GUARD_UNIT-boot.service" "$UNITS/$GUARD_UNIT.service" "$UNITS/$GUARD_UNIT.timer"
 	ctl_logged --no-block stop "$GUARD_UNIT.timer"
-	rm -f "$UNITS/$GUARD_UNIT.service" "$UNITS/$GUARD_UNIT-boot.service" "$UNITS/$GUARD_UNIT.timer"
 	ctl_logged daemon-reload
 }
 
