@@ -99,10 +99,15 @@ def flow_processes(worker: int) -> list[int]:
 
 def _conducts(process: int) -> bool:
     try:
-        words = Path(f"/proc/{process}/cmdline").read_bytes()
+        while not (words := Path(f"/proc/{process}/cmdline").read_bytes()) and not _ended(process):
+            os.sched_yield()  # in the middle of its exec: the words are there in a moment
     except OSError:
         return False
-    return _FLOW in words and b"resource_tracker" not in words  # one that has ended has no words any more
+    return _FLOW in words and b"resource_tracker" not in words
+
+
+def _ended(process: int) -> bool:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
 
 
 def _wait_for_all(processes: list[int], told: int) -> bool:

@@ -35,9 +35,9 @@ def test_the_commands_of_the_readme_work_one_after_the_other(home: dict[str, str
 
 
 def test_every_command_the_readme_names_exists() -> None:
-    named = set(re.findall(r"`upkeep ([a-z]+)", README))
+    named = set(re.findall(r"`upkeep ([a-z-]+)", README))
     shown = subprocess.run([ROOT / ".venv/bin/upkeep", "--help"], capture_output=True, text=True, check=True).stdout
-    assert named - {"resume"} <= set(re.findall(r"^  ([a-z]+) ", shown, re.MULTILINE))
+    assert named - {"resume"} <= set(re.findall(r"^  ([a-z-]+) ", shown, re.MULTILINE))
 
 
 def test_the_files_the_readme_points_to_are_there() -> None:

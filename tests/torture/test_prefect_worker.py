@@ -54,7 +54,7 @@ class Worked(Served):
 
 @pytest.fixture
 def worked(tmp_path: Path, prefect_server: dict[str, str]) -> Iterator[Worked]:
-    """A work pool with our deployments and one worker; the settings are those of deployments/prefect.yaml."""
+    """A work pool with our runbook `maintenance`, without the timed ones, and one worker; the settings are those of deployments/prefect.yaml."""
     controller = Controller(tmp_path / "home", {**prefect_server, "UPKEEP_CHECKOUT": str(project_folder())})
     controller.home.mkdir()
 
@@ -68,7 +68,7 @@ def worked(tmp_path: Path, prefect_server: dict[str, str]) -> Iterator[Worked]:
         )
 
     prefect("work-pool", "create", "upkeep", "--type", "process", "--overwrite")
-    prefect("deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
+    prefect("deploy", "--name", "maintenance/manual", "--prefect-file", "deployments/prefect.yaml")
     words = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "upkeep", "--type", "process"]
     environment = {**controller.environment(), "PREFECT_WORKER_QUERY_SECONDS": "2"}
     with (tmp_path / "worker.log").open("wb") as log:

@@ -17,14 +17,7 @@ class KeptBeside:
 
     def __init__(self, history: History) -> None:
         self._engine, self._url = history.database
-
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        try:
-            with Session(self._engine) as session:
-                yield session
-        except SQLAlchemyError as error:
-            raise trouble(self._url, error) from error
+        self._reading = history.reading
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
