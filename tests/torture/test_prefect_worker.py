@@ -80,14 +80,16 @@ def worked(tmp_path: Path, prefect_server: dict[str, str]) -> Iterator[Worked]:
     sys.stdout.write((tmp_path / "worker.log").read_text()[-4000:])
 
 
-def terminate(worker: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and after a while again: Prefect's worker now and then takes the first and goes on all the same; the second kills it."""
+def terminate(worker: subprocess.Popen[bytes]) -> bool:
+    """SIGTERM; whether the worker heeded it. Now and then Prefect's takes the first and goes on all the same; a second one kills it."""
     worker.terminate()
     try:
         assert worker.wait(120) == 0
     except subprocess.TimeoutExpired:
         worker.terminate()
         assert worker.wait(120) == -signal.SIGKILL
+        return False
+    return True
 
 
 def test_a_flow_process_that_is_killed_leaves_hosts_that_resume(lab: Lab, worked: Worked) -> None:
@@ -101,12 +103,14 @@ def test_a_flow_process_that_is_killed_leaves_hosts_that_resume(lab: Lab, worked
 def test_after_a_workers_sigterm_the_run_is_marked_and_resumed(lab: Lab, worked: Worked) -> None:
     run = worked.start(request_for(lab, healthy_time="5s"))
     worked.until_switched(lab, run)
-    terminate(worked.worker)
+    heeded = terminate(worked.worker)
     until(lambda: lives(worked.run_of(run).process) is False)
     worked.reconcile()
     if worked.run_of(run).outcome is None:
         assert worked.state(run) == "CRASHED"
         worked.finish(run, lab)
+    elif not heeded and worked.run_of(run).outcome is RunOutcome.SUCCEEDED:  # it was over before the second SIGTERM
+        assert set(versions(lab).values()) == {"1.5.0"}
     else:  # the flow process was given the time to put its hosts back
         assert worked.run_of(run).outcome is RunOutcome.STOPPED
         assert set(versions(lab).values()) == {"1.4.2"}

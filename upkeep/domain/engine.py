@@ -310,9 +310,10 @@ class Engine:
 
     def _within_budget(self, waiting: Sequence[str]) -> list[str]:
         starting: list[str] = []
+        sick = self.sick
         for name in waiting:
             in_work = {*self._in_work, *starting, name}
-            if len(in_work) > self.plan.at_once or len(in_work | self.sick) > self.down_allowed:
+            if len(in_work) > self.plan.at_once or len(in_work | sick) > self.down_allowed:
                 break
             starting.append(name)
         return starting
