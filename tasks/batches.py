@@ -22,7 +22,7 @@ from prefect.states import Completed, Failed
 
 from upkeep.errors import Cancelled
 
-LARGE_RUN_HOSTS = 100
+LARGE_RUN_HOSTS = 20
 """Runs over more hosts than this are worked on in batches."""
 BATCH_HOSTS = 25
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -22,11 +23,17 @@ class BackupKeys:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._beginning = threading.Lock()
 
     def current(self) -> str:
         """The id of the key that new backups are sealed with."""
-        if (self.folder / _CURRENT).exists():
-            return (self.folder / _CURRENT).read_text().strip()
+        with self._beginning:
+            if not (self.folder / _CURRENT).exists():
+                self._begin()
+        return (self.folder / _CURRENT).read_text().strip()
+
+    def _begin(self) -> None:
+        """The first key; of two processes that make one, one gives way."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         made = self._make()
         try:
@@ -34,7 +41,6 @@ class BackupKeys:
         except FileExistsError:
             self._file(made).unlink()
         self._named(made).unlink()
-        return (self.folder / _CURRENT).read_text().strip()
 
     def rotate(self) -> str:
         """Seal with a new key from here on; returns its id. The old ones still open what they sealed."""
