@@ -21,6 +21,7 @@ from tasks.keep_windows import refuse_outside_window
 from tasks.missed_starts import as_planned
 from tasks.notify import telling
 from tasks.prepare_run import open_session, prepare
+from tasks.refused_runs import refusals_noted
 from tasks.resume_run import resume_session, run_to_resume
 from tasks.session import RunSession
 from tasks.vouching import Vouching
@@ -78,7 +79,10 @@ def _session(runbook: str, request: RunRequest, *, with_archives: bool) -> RunSe
     left = run_to_resume(site(), request, flow_run_id)
     if left is not None:
         return resume_session(site(), left, request, flow_run_id)
-    with as_planned(site(), runbook, request, flow_run.scheduled_start_time):
+    with (
+        refusals_noted(site(), runbook, request),
+        as_planned(site(), runbook, request, flow_run.scheduled_start_time),
+    ):
         prepared = prepare(site(), runbook, request, with_archives=with_archives, flow_run_id=flow_run_id)
         refuse_unapprovable(prepared.record, request)
         refuse_outside_window(site(), prepared.record)

@@ -13,7 +13,7 @@ from tasks.keep_ticket import earlier_run, hosts_of, needed, sentence
 from tasks.keep_windows import BOUND, refuse_outside_window
 from tasks.prepare_run import Prepared, prepare
 from tasks.tell_tickets import put, refusal, waiting
-from upkeep.audit.deliveries import Delivery, Fate
+from upkeep.audit.deliveries import MOST_ATTEMPTS, Delivery, Fate
 from upkeep.audit.reading import RunDetail
 from upkeep.audit.ticket_runs import runs_of_ticket
 from upkeep.domain.finding import blockers
@@ -71,8 +71,9 @@ def _judged(  # noqa: PLR0917 - one ticket's whole context
         log.warning("ticket %s could not be judged and will be again: %s", ref, error)
         wait = error.retry_after if isinstance(error, ServiceBusy) else None
         site.deliveries.not_judged(deliveries, str(error), now, retry_after=wait)
+        _note_not_judged(site, ref, deliveries, str(error), now)
         return None
-    if judged.fate in {Fate.STARTED, Fate.REFUSED}:
+    if judged.fate is not Fate.KEPT or judged.plan_hash:
         body = {"ticket": str(ref), "deliveries": [one.delivery for one in deliveries], "plan_hash": judged.plan_hash}
         actor = Actor(name=str(ref), kind="ticket")
         site.history.record("", f"ticket.{judged.fate}", reason=judged.reason, body=body, actor=actor)
@@ -86,6 +87,18 @@ def _judged(  # noqa: PLR0917 - one ticket's whole context
         again_at=judged.again_at,
     )
     return judged
+
+
+def _note_not_judged(site: Site, ref: TicketRef, deliveries: Sequence[Delivery], why: str, now: datetime) -> None:
+    """The first time and the last time are in the history; the last one is told to the ticket as well."""
+    body = {"ticket": str(ref), "deliveries": [one.delivery for one in deliveries]}
+    actor = Actor(name=str(ref), kind="ticket")
+    if any(one.attempts == 0 for one in deliveries):
+        site.history.record("", "ticket.not_judged", reason=f"{why}; it is asked again", body=body, actor=actor)
+    if any(one.attempts + 1 >= MOST_ATTEMPTS for one in deliveries):
+        reason = f"it could not be judged for about a day: {why}"
+        site.history.record("", "ticket.given_up", reason=reason, body=body, actor=actor)
+        put(site, ref, refusal(ref, (reason,), ("change the ticket once more when both systems answer",)), now)
 
 
 def _judge(site: Site, sources: Sources, ref: TicketRef, start: Start, now: datetime) -> Judged:

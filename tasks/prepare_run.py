@@ -40,7 +40,7 @@ WITHOUT_RELEASE = frozenset({"health_inspection", "connection_diagnosis"})
 
 _UNDONE = frozenset({HostOutcome.COMMITTED})
 _AIDED = RETRIED - {HostOutcome.NOT_STARTED} | {HostOutcome.ROLLED_BACK}
-_KINDS: dict[str, Literal["schedule", "ticket"]] = {"schedule": "schedule", "webhook": "ticket"}
+KINDS: dict[str, Literal["schedule", "ticket"]] = {"schedule": "schedule", "webhook": "ticket"}
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ def _record(
         runbook=runbook,
         actor=Actor(
             name=request.requested_by or getpass.getuser(),
-            kind=_KINDS.get(request.source, "person"),
+            kind=KINDS.get(request.source, "person"),
         ),
         source=request.source,
         reason=request.reason,

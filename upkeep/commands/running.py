@@ -158,12 +158,14 @@ def _judged(runbook: str, request: RunRequest, *, confirm: bool) -> RunRequest:
     from tasks.keep_ticket import refuse_without_ticket  # noqa: PLC0415
     from tasks.keep_windows import refuse_outside_window  # noqa: PLC0415
     from tasks.prepare_run import prepare  # noqa: PLC0415
+    from tasks.refused_runs import refusals_noted  # noqa: PLC0415
     from upkeep.wiring import site  # noqa: PLC0415 - opens nothing until a command needs it
 
-    record = prepare(site(), runbook, request).record
-    refuse_unapprovable(record, request)
-    refuse_outside_window(site(), record)
-    refuse_without_ticket(site(), record, request)
+    with refusals_noted(site(), runbook, request):
+        record = prepare(site(), runbook, request).record
+        refuse_unapprovable(record, request)
+        refuse_outside_window(site(), record)
+        refuse_without_ticket(site(), record, request)
     if confirm and sys.stdin.isatty() and sys.stdout.isatty():
         version = record.release.version if record.release else ""
         question = f"{runbook}: {len(record.targets)} hosts of plan '{record.plan.name}' to {record.profile.name} {version}. Go on? [y/N] "

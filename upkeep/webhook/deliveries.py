@@ -18,6 +18,8 @@ from starlette.requests import ClientDisconnect
 from upkeep.domain.ticket import TicketRef
 from upkeep.errors import AuditError, BadInput, Refused
 from upkeep.services.tickets import Sources
+from upkeep.webhook.access import Access
+from upkeep.webhook.refused_deliveries import RefusedDeliveries
 from upkeep.webhook.signatures import Senders, Signed, check
 from upkeep.wiring import Site
 
@@ -75,7 +77,7 @@ _BODY: dict[str, Any] = {
 
 def router(site: Site) -> APIRouter:
     """The route of every source in tickets.yaml."""
-    routes = APIRouter()
+    routes, access, refused = APIRouter(), Access(site), RefusedDeliveries(site)
 
     @routes.post(
         "/webhooks/{source}",
@@ -94,6 +96,8 @@ def router(site: Site) -> APIRouter:
             kept = await run_in_threadpool(_take, site, source, dict(request.headers), body)
         except HTTPException as answer:
             log.warning("a delivery for source %r was not kept: %s %s", source[:64], answer.status_code, answer.detail)
+            why = str(answer.detail["problem"] if isinstance(answer.detail, dict) else answer.detail)
+            await run_in_threadpool(refused.note, source, answer.status_code, why, access.address_of(request))
             raise
         return JSONResponse(kept.model_dump(), status_code=200 if kept.duplicate else 202)
 

@@ -18,7 +18,7 @@ from tasks.send_outbox import send_outbox
 from tasks.tell_tickets import tell_tickets
 from tests.ticketing import KINDS, Office, laid_out, office
 from tests.unit.services.site import running
-from upkeep.audit.deliveries import Fate
+from upkeep.audit.deliveries import LONGEST_WAIT, MOST_ATTEMPTS, Fate
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
 from upkeep.domain.record import RunRequest
 from upkeep.domain.ticket import TicketRef
@@ -236,8 +236,29 @@ def test_a_ticket_system_out_of_order_means_later_and_never_go(
     judge_deliveries(site, started)
     assert fate(site)[0] is Fate.NEW
     assert started.asked == 0
+    (told,) = [event for event in site.history.events("") if event.action == "ticket.not_judged"]
+    assert told.reason.endswith("it is asked again")
     judge_deliveries(site, started, datetime.now(UTC) + timedelta(minutes=1))
     assert fate(site)[0] is Fate.STARTED
+
+
+def test_a_ticket_that_could_not_be_judged_for_a_day_is_given_up_and_told_so(site, desk_office, started) -> None:
+    ticket = desk_office.ticket(HOSTS)
+    deliver(site, desk_office, ticket.id)
+
+    def away() -> None:
+        raise ServiceError("no answer")
+
+    started.trouble, now = away, datetime.now(UTC)
+    for _ in range(MOST_ATTEMPTS):
+        judge_deliveries(site, started, now)
+        now += LONGEST_WAIT
+    assert fate(site)[0] is Fate.GIVEN_UP
+    told = [event.action for event in site.history.events("") if event.action.startswith("ticket.")]
+    assert told == ["ticket.not_judged", "ticket.given_up"], "not one event for each time it was asked"
+    send_outbox(site, now)
+    (note,) = notes(desk_office, ticket.id)
+    assert "could not be judged for about a day: no answer" in note
 
 
 def test_an_early_ticket_waits_says_so_once_and_is_asked_again_at_its_start(site, desk_office, started) -> None:
@@ -252,6 +273,8 @@ def test_an_early_ticket_waits_says_so_once_and_is_asked_again_at_its_start(site
     ]
     judge_deliveries(site, started, start + timedelta(seconds=1))
     assert fate(site)[0] is Fate.STARTED
+    told = [event.action for event in site.history.events("") if event.action.startswith("ticket.")]
+    assert told == ["ticket.waiting", "ticket.started"]
 
 
 def test_an_early_ticket_that_is_cancelled_meanwhile_never_starts(site, desk_office, started) -> None:

@@ -20,6 +20,7 @@ from fastapi.testclient import TestClient
 from tests.ticketing import SECRET
 from upkeep.settings import Settings
 from upkeep.webhook.deliveries import MOST_BYTES, router
+from upkeep.webhook.refused_deliveries import RefusedDeliveries
 from upkeep.wiring import Site
 
 TOKEN = "automation-token-1"
@@ -278,3 +279,48 @@ def test_no_secret_is_in_an_answer_or_a_log(client: TestClient, caplog: pytest.L
     for text in (answer.text, caplog.text):
         assert SECRET not in text
         assert FORGED["another secret"]["webhook-signature"] not in text
+
+
+def refused(site: Site) -> list[Any]:
+    return [event for event in site.history.events("") if event.action == "delivery.refused"]
+
+
+def test_every_kind_of_refusal_is_in_the_history_with_its_reason_and_where_it_came_from(
+    client: TestClient, site: Site
+) -> None:
+    body, cut = body_of(), b'{"ticket": "CH'
+    client.post("/webhooks/snow", content=body, headers=FORGED["another secret"])
+    client.post("/webhooks/snow", content=cut, headers=standard(cut))
+    client.post("/webhooks/snow", content=b"x" * (MOST_BYTES + 1))
+    client.post("/webhooks/nobody\u202e", content=body, headers=standard(body))
+    told = [(event.body["source"], event.body["status"], event.reason) for event in refused(site)]
+    assert [one[:2] for one in told] == [("snow", 401), ("snow", 400), ("snow", 413), ("(unknown)", 404)]
+    assert [one[2] for one in told][1:] == [
+        "the body is not JSON in UTF-8",
+        f"the body is larger than {MOST_BYTES} bytes",
+        "there is no such source, or it takes no webhooks",
+    ]
+    assert {event.body["from"] for event in refused(site)} == {"testclient"}
+    assert {event.actor.kind for event in refused(site)} == {"ticket"}
+    assert site.history.verify().ok
+
+
+def test_a_flood_of_forged_deliveries_is_one_event_a_minute_that_says_how_many_there_were(site: Site) -> None:
+    now = [1000.0]
+    noted = RefusedDeliveries(site, clock=lambda: now[0])
+    for _ in range(500):
+        noted.note("snow", 401, "nobody's signature", "192.0.2.7")
+    now[0] += 61
+    noted.note("snow", 401, "nobody's signature", "192.0.2.7")
+    assert [event.body["times"] for event in refused(site)] == [1, 500]
+
+
+def test_a_refusal_that_cannot_be_written_down_is_answered_all_the_same(
+    client: TestClient, site: Site, tmp_path: Path
+) -> None:
+    import sqlite3
+
+    site.history.last_seq()
+    with sqlite3.connect(tmp_path / "history.db") as database:
+        database.execute("ALTER TABLE event RENAME TO elsewhere")
+    assert client.post("/webhooks/snow", content=body_of(), headers=FORGED["no id"]).status_code == 401
