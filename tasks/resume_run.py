@@ -78,7 +78,8 @@ def resume_session(site: Site, detail: RunDetail, request: RunRequest, flow_run_
     settle_orders(site.history, detail.id)
     detail = site.history.run(detail.id)
     prepared = prepare_again(site, detail)
-    actor = Actor(name=request.requested_by or getpass.getuser())
+    name, first = request.requested_by or getpass.getuser(), detail.record.actor.name
+    actor = Actor(name=name, on_behalf_of=first if first != name else "")
     site.history.resume_run(detail.id, actor, this_process(), flow_run_id=flow_run_id, reason=reason)
     known = {name: host.result() for name, host in detail.hosts.items() if host.outcome is not None}
     left = interrupted(site.history.events(detail.id))

@@ -9,6 +9,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.guard_acted import note_guard
 from tasks.lock_host import is_one_way, locked, order_of
 from tasks.session import HostWork, RunSession
 from upkeep.domain.change import HostOutcome, HostResult, Journal, JournalState, Step
@@ -124,6 +125,7 @@ def _wait(
             remedy=f"bring the host back, then look: upkeep status {session.record.id}",
         )
     if journal.state is JournalState.ROLLED_BACK:
+        note_guard(session, work.host.name, journal, stage=stage)
         return HostResult(
             outcome=HostOutcome.ROLLED_BACK,
             failure_class=failure_class,

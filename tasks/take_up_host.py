@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks.guard_acted import note_guard
 from tasks.lock_host import locked, order_of
 from tasks.roll_back_host import put_back
 from tasks.session import HostWork, RunSession
@@ -22,7 +23,10 @@ def own_journal(session: RunSession, host: str) -> Journal:
     with session.step(host, Step.WATCH) as step:
         journal = work.change.inspect().journal
         step.body["journal"] = journal.state.value
-    return journal if journal.run == session.record.id else Journal()
+    if journal.run != session.record.id:
+        return Journal()
+    note_guard(session, host, journal)
+    return journal
 
 
 def finished_steps(session: RunSession, host: str, journal: Journal) -> frozenset[Step]:

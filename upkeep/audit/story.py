@@ -29,6 +29,7 @@ _DEVIATIONS = {
     "run.stop_requested": "somebody asked the run to stop",
     "run.resumed": "another process went on with the run",
     "run.orphaned": "the run's controller died",
+    "host.guard_acted": "a host's dead-man switch put it back",
 }
 
 

@@ -156,6 +156,16 @@ def rollback(run_id: RunId, *, hosts: Hosts = "", reason: Reason = "", yes: Yes 
 
 
 @app.command()
+def unlock(*, inventory: Inventory = "", plan: PlanFile = "", hosts: Hosts = "", reason: Reason = "") -> None:
+    """Take hosts' locks away from a run that will not come back for them. Needs --reason; a run that goes on here is left alone."""
+    from upkeep.commands import unlocking  # noqa: PLC0415
+    from upkeep.domain.record import RunRequest  # noqa: PLC0415
+
+    request = RunRequest(inventory=inventory, plan=plan, hosts=hosts, reason=reason, source="cli")
+    raise typer.Exit(unlocking.unlock(request))
+
+
+@app.command()
 def status(run_id: RunId = "last", *, as_json: Json = False) -> None:
     """How a run stands. If its controller died, the hosts themselves are asked."""
     from upkeep.commands import inspecting  # noqa: PLC0415

@@ -17,6 +17,8 @@ from upkeep.wiring import Site
 
 ACTION = "delivery.refused"
 EVERY_SECONDS = 60.0
+MOST_KINDS = 100
+"""Reasons are few; should one ever hold something of the delivery, all further ones are counted as one kind."""
 UNKNOWN = "(unknown)"
 log = logging.getLogger(__name__)
 
@@ -28,17 +30,17 @@ class _Kind:
 
 
 class RefusedDeliveries:
-    """Writes refusals down; counts those of one source and status that come within a minute of the last one written."""
+    """Writes refusals down; counts those of one source and reason that come within a minute of the last one written."""
 
     def __init__(self, site: Site, clock: Callable[[], float] = time.monotonic) -> None:
         self._site, self._clock = site, clock
-        self._kinds: dict[tuple[str, int], _Kind] = {}
+        self._kinds: dict[tuple[str, str], _Kind] = {}
         self._lock = threading.Lock()
 
     def note(self, source: str, status: int, problem: str, address: str) -> None:
         """One refusal; a history that cannot be written keeps nobody from their answer."""
         known = source if self._is_known(source) else UNKNOWN
-        times = self._counted(known, status)
+        times = self._counted(known, problem)
         if not times:
             return
         body = {"source": known, "status": status, "from": address, "times": times}
@@ -48,15 +50,18 @@ class RefusedDeliveries:
         except AuditError:
             log.exception("a refused delivery could not be written into the history")
 
-    def _counted(self, source: str, status: int) -> int:
+    def _counted(self, source: str, problem: str) -> int:
         """How many refusals the event to write now stands for; 0 when none is to be written."""
         now = self._clock()
         with self._lock:
-            kind = self._kinds.get((source, status))
+            key = (source, problem)
+            if key not in self._kinds and len(self._kinds) >= MOST_KINDS:
+                key = ("", "")
+            kind = self._kinds.get(key)
             if kind is not None and now - kind.written_at < EVERY_SECONDS:
                 kind.since += 1
                 return 0
-            self._kinds[source, status] = _Kind(now)
+            self._kinds[key] = _Kind(now)
             return 1 + (kind.since if kind else 0)
 
     def _is_known(self, source: str) -> bool:

@@ -15,6 +15,7 @@ from tasks import roll_back_host
 from tasks.roll_back_host import guarded_until, put_back, wait_for_host
 from upkeep.domain.change import HostOutcome, HostResult, Journal, JournalState, Step
 from upkeep.domain.failure import FailureClass
+from upkeep.domain.record import Actor
 from upkeep.errors import StepFailed, Unreachable
 
 LOST = Unreachable("h1", "the connection broke")
@@ -102,8 +103,21 @@ def test_a_host_that_took_the_commit_before_contact_was_lost_is_not_put_back() -
     assert change.rolled_back == 0
 
 
-def test_a_host_that_went_back_alone_is_left_alone() -> None:
-    change = Change([], [LOST, journal(JournalState.ROLLED_BACK)])
-    result = lost(change, Session())
+def test_a_host_that_went_back_alone_is_left_alone_and_its_guard_is_who_did_it() -> None:
+    acted = journal(JournalState.ROLLED_BACK).model_copy(update={"actor": "guard", "updated_at": 1_795_000_000})
+    change, written = Change([], [LOST, acted]), []
+    session = Session()
+    session.record.actor = Actor(name="ann")
+    session.history.record = lambda *told, **facts: written.append((told, facts))
+    result = lost(change, session)
     assert (result.outcome, result.failure_class) == (HostOutcome.ROLLED_BACK, FailureClass.UNREACHABLE)
     assert "no commit in time" in result.reason
+    ((told, facts),) = written
+    assert told == ("r1", "host.guard_acted")
+    assert (facts["actor"].kind, facts["actor"].on_behalf_of, facts["host"]) == ("guard", "ann", "h1")
+    assert (facts["reason"], facts["body"]["to_version"]) == ("no commit in time", "1")
+
+
+def test_what_the_controller_put_back_is_not_told_of_the_guard() -> None:
+    change = Change([], [LOST, journal(JournalState.ROLLED_BACK)])
+    assert lost(change, Session()).outcome is HostOutcome.ROLLED_BACK, "nothing is written in the guard's name"

@@ -20,7 +20,7 @@ from fastapi.testclient import TestClient
 from tests.ticketing import SECRET
 from upkeep.settings import Settings
 from upkeep.webhook.deliveries import MOST_BYTES, router
-from upkeep.webhook.refused_deliveries import RefusedDeliveries
+from upkeep.webhook.refused_deliveries import MOST_KINDS, RefusedDeliveries
 from upkeep.wiring import Site
 
 TOKEN = "automation-token-1"
@@ -313,6 +313,13 @@ def test_a_flood_of_forged_deliveries_is_one_event_a_minute_that_says_how_many_t
     now[0] += 61
     noted.note("snow", 401, "nobody's signature", "192.0.2.7")
     assert [event.body["times"] for event in refused(site)] == [1, 500]
+
+
+def test_reasons_without_end_fill_neither_memory_nor_history(site: Site) -> None:
+    noted = RefusedDeliveries(site, clock=lambda: 1000.0)
+    for number in range(3 * MOST_KINDS):
+        noted.note("snow", 401, f"reason {number}", "192.0.2.7")
+    assert len(refused(site)) == MOST_KINDS + 1
 
 
 def test_a_refusal_that_cannot_be_written_down_is_answered_all_the_same(
