@@ -73,6 +73,8 @@ def _judged(  # noqa: PLR0917 - one ticket's whole context
         site.deliveries.not_judged(deliveries, str(error), now, retry_after=wait)
         _note_not_judged(site, ref, deliveries, str(error), now)
         return None
+    if judged.fate is Fate.REFUSED:
+        log.warning("ticket %s is refused: %s", ref, judged.reason)
     if judged.fate is not Fate.KEPT or judged.plan_hash:
         body = {"ticket": str(ref), "deliveries": [one.delivery for one in deliveries], "plan_hash": judged.plan_hash}
         actor = Actor(name=str(ref), kind="ticket")

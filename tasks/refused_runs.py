@@ -38,6 +38,8 @@ def _note(site: Site, runbook: str, request: RunRequest, error: UpkeepError) -> 
     asked = {"plan": request.plan, "inventory": request.inventory, "of_run": request.of_run, "ticket": request.ticket}
     body = {"runbook": runbook, "source": request.source, **{key: text for key, text in asked.items() if text}}
     actor = Actor(name=request.requested_by or getpass.getuser(), kind=KINDS.get(request.source, "person"))
+    if request.source != "cli":  # a terminal shows it already
+        log.warning("%s of plan %s is refused: %s", runbook, request.plan or request.of_run, error)
     try:
         site.history.record("", ACTION, reason=str(error), body=body, actor=actor)
         _tell_ticket(site, request.ticket, str(error))
