@@ -33,6 +33,10 @@ class RawDatabase:
         """Let others see it."""
         self._connection.commit()
 
+    def rollback(self) -> None:
+        """As if nothing had been done since the last commit."""
+        self._connection.rollback()
+
     def drop_triggers(self) -> None:
         """Nothing is refused from here on."""
         for name, table in self.rows(_SQLITE if self.is_sqlite else _POSTGRESQL):
