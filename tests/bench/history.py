@@ -106,12 +106,13 @@ def main() -> None:
     asked = parser.parse_args()
     for kind in ("sqlite", "postgresql"):
         if asked.only in {None, kind}:
-            with _databases(kind) as urls:
+            with databases(kind) as urls:
                 sys.stdout.write(json.dumps(asdict(measure(kind, urls, asked.hosts)), indent=1) + "\n")
 
 
 @contextlib.contextmanager
-def _databases(kind: str) -> Iterator[Sequence[str]]:
+def databases(kind: str) -> Iterator[Sequence[str]]:
+    """Addresses of two databases of a kind, on a disk."""
     with contextlib.ExitStack() as stack:
         if kind == "sqlite":
             folder = Path(
@@ -135,7 +136,7 @@ def measure(kind: str, urls: Sequence[str], hosts: int) -> Measured:
     after_tenth = 0.0
     started, cpu = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(AT_ONCE) as workers:
-        for number, _ in enumerate(workers.map(lambda name: _one_host(history, name), names), 1):
+        for number, _ in enumerate(workers.map(lambda name: one_host(history, name), names), 1):
             if number == hosts // 10:
                 after_tenth = _rss_mb()
     seconds, spent = time.perf_counter() - started, time.process_time() - cpu
@@ -157,7 +158,8 @@ def measure(kind: str, urls: Sequence[str], hosts: int) -> Measured:
     )  # fmt: skip
 
 
-def _one_host(history: History, name: str) -> None:
+def one_host(history: History, name: str) -> None:
+    """All that a run writes of one host."""
     for step in STEPS:
         with history.step("big", name, step, stage="all") as record:
             record.body = {"facts": {"os": "Debian 12", "kernel": "6.1.0"}, "exit_code": 0}
