@@ -21,6 +21,8 @@ from upkeep.services.calendars import Calendars
 from upkeep.wiring import Site
 
 NOBODY = Actor(name="unknown")
+FORM = "form"
+"""The way of Prefect's resume form: the flow run that asks goes on, or ends, by itself."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,8 @@ def approve(site: Site, run_id: str, word: Word, now: datetime | None = None) ->
     after = waits_for(site.history, detail.id) or standing
     if not after.met(now):
         return f"approved {after.subject} of run {detail.id}; still waiting: {after.told(now)}"
-    return (
-        f"approved {after.subject} of run {detail.id}, and that is enough: {take_up(site, site.history.run(detail.id))}"
-    )
+    how = "it goes on" if word.via == FORM else take_up(site, site.history.run(detail.id))
+    return f"approved {after.subject} of run {detail.id}, and that is enough: {how}"
 
 
 def reject(site: Site, run_id: str, word: Word, now: datetime | None = None) -> str:
@@ -76,7 +77,8 @@ def reject(site: Site, run_id: str, word: Word, now: datetime | None = None) -> 
     body = {"person": person.name, "roles": list(person.roles), "via": word.via, "plan_hash": standing.plan_hash}
     _record(site, detail, "approval.rejected", word, subject=standing.subject, reason=word.comment, body=body)
     comment = f": {word.comment}" if word.comment else ""
-    close_waiting(site, detail, RunOutcome.STOPPED, f"{person.name} rejected {standing.subject}{comment}")
+    why = f"{person.name} rejected {standing.subject}{comment}"
+    close_waiting(site, detail, RunOutcome.STOPPED, why, with_flow_run=word.via != FORM)
     return f"run {detail.id} is over; no further host is touched"
 
 

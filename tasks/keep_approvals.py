@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prefect import suspend_flow_run
 from prefect.runtime import deployment
 
 from tasks.keep_windows import BOUND
 from tasks.report import report_of
+from tasks.resume_form import suspend
 from tasks.session import RunSession
 from upkeep.audit.approvals import approval_events, standing_of
 from upkeep.audit.history import History
@@ -61,7 +61,7 @@ def wait_for_approval(session: RunSession, awaited: Awaited) -> RunReport:
     session.history.record(record.id, "approval.requested", stage=awaited.subject, reason=reason, body=body)
     session.history.vouch(record.id, now)
     if deployment.id:
-        suspend_flow_run(key=f"approval {len(requests) + 1}", timeout=int((lapses_at - now).total_seconds()))
+        suspend(session.history, record.id, int((lapses_at - now).total_seconds()))
     return waiting_report(session.history, record.id, awaited.told())
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from tasks.approving import void_if_changed
 from tasks.keep_windows import WindowKeeper
 from tasks.prepare_run import prepare_again
+from tasks.resume_form import suspend, take_form
 from tasks.session import RunSession
 from tasks.shards import settle_orders
 from tasks.vouching import LEASE
@@ -73,7 +74,10 @@ def resume_session(site: Site, detail: RunDetail, request: RunRequest, flow_run_
 
     Raises:
         BadInput, Refused: its release, archives or keys cannot be had any more, or it waits for people.
+        Pause: it was resumed in Prefect, by somebody whose word is not enough; it goes on waiting there.
     """
+    if take_form(site, detail, flow_run_id):
+        detail = _after_form(site, detail.id)
     reason = _refuse_unapproved(site, detail) or request.reason or "its controller died"
     settle_orders(site.history, detail.id)
     detail = site.history.run(detail.id)
@@ -84,6 +88,21 @@ def resume_session(site: Site, detail: RunDetail, request: RunRequest, flow_run_
     known = {name: host.result() for name, host in detail.hosts.items() if host.outcome is not None}
     left = interrupted(site.history.events(detail.id))
     return RunSession(site, prepared.record, prepared.targets, prepared.archives, known=known, left=left, resumed=True)
+
+
+def _after_form(site: Site, run_id: str) -> RunDetail:
+    """The run after a word was taken by Prefect's form.
+
+    Raises:
+        Refused: it was rejected. Pause: more people have to approve.
+    """
+    detail, now = site.history.run(run_id), datetime.now(UTC)
+    if detail.outcome is not None:
+        raise Refused(f"run {run_id} is over: {detail.outcome.value}: {detail.reason}")
+    standing = waits_for(site.history, run_id)
+    if standing is not None and not standing.met(now) and now < standing.lapses_at:
+        suspend(site.history, run_id, int((standing.lapses_at - now).total_seconds()))
+    return detail
 
 
 def _refuse_unapproved(site: Site, detail: RunDetail) -> str:

@@ -76,7 +76,9 @@ def _started(client: SyncPrefectClient, site: Site, detail: RunDetail) -> str:
     return f"{detail.runbook}/{DEPLOYMENT} goes on with it"
 
 
-def close_waiting(site: Site, detail: RunDetail, outcome: RunOutcome, reason: str) -> None:
+def close_waiting(
+    site: Site, detail: RunDetail, outcome: RunOutcome, reason: str, *, with_flow_run: bool = True
+) -> None:
     """End a run that waits: nothing is in work, so nothing has to be put back; hosts without an outcome were not started."""
     history = site.history
     for host in detail.record.targets:
@@ -85,7 +87,8 @@ def close_waiting(site: Site, detail: RunDetail, outcome: RunOutcome, reason: st
             result = HostResult(outcome=HostOutcome.NOT_STARTED, reason=reason, remedy="upkeep retry, or a new run")
             history.host_result(detail.id, host.name, result)
     history.close_run(detail.id, outcome, reason)
-    _end_flow_run(detail, reason)
+    if with_flow_run:
+        _end_flow_run(detail, reason)
 
 
 def _end_flow_run(detail: RunDetail, reason: str) -> None:
