@@ -14,6 +14,7 @@ import yaml
 from fastapi.testclient import TestClient
 
 from tests.e2e.lab.controller import Controller, outcomes
+from tests.unit.tasks.test_notify import HTTP_SECRET, Hook
 from upkeep.audit.history import History
 from upkeep.audit.rebuilding import rebuild
 from upkeep.lab.lab import Lab
@@ -57,13 +58,24 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     lab.remove()
 
 
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    made = Hook()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
 def holding(name: str, content: bytes, canaries: dict[str, bytes]) -> list[str]:
     return [f"{name} holds the {what}" for what, secret in canaries.items() if secret in content]
 
 
-def test_no_secret_of_a_run_with_failures_is_in_database_logs_prefect_pages_packs_or_exports(
-    planted: Lab, controller: Controller, prefect_server: dict[str, str], tmp_path: Path
+def test_no_secret_of_a_run_with_failures_is_in_database_logs_prefect_pages_packs_exports_or_messages(
+    planted: Lab, controller: Controller, prefect_server: dict[str, str], tmp_path: Path, hook: Hook
 ) -> None:
+    controller.home.mkdir(parents=True)
+    (controller.home / "notify.yaml").write_text("ops: env:OPS_CHAT\n")
+    token = controller("people", "add", "bob", "--role", "approver").stdout.strip()
     key_lines = (planted.inventory_path.parent / "keys" / "client_key").read_bytes().splitlines()
     canaries = {
         "sudo password": SUDO.encode(),
@@ -71,8 +83,15 @@ def test_no_secret_of_a_run_with_failures_is_in_database_logs_prefect_pages_pack
         "secret of the configuration": CONFIG.encode(),
         "token that a host printed": LOGIN.encode(),
         "private key": key_lines[2],
+        "address of the chat": HTTP_SECRET.encode(),
+        "token of a person": token.encode(),
     }
-    controller.environ |= {"CANARY_SUDO": SUDO, "https_proxy": f"http://proxy-user:{PROXY}@127.0.0.1:9"}
+    assert token.startswith("upkeep_")
+    controller.environ |= {
+        "OPS_CHAT": hook.address,
+        "CANARY_SUDO": SUDO,
+        "https_proxy": f"http://proxy-user:{PROXY}@127.0.0.1:9",
+    }
     (planted.paths.host("h4").root.parent / "bin" / "loud").touch()
     planted.break_("h2", "crash-loop")
     planted.break_("h3", "config-rejected")
@@ -97,6 +116,8 @@ def test_no_secret_of_a_run_with_failures_is_in_database_logs_prefect_pages_pack
     for path in (path for path in controller.home.rglob("*") if path.is_file()):
         if path.relative_to(controller.home).parts[0] not in BESIDE:
             found += holding(str(path), path.read_bytes(), canaries)
+    assert any(one["title"].endswith(report["outcome"]) for one in hook.got), hook.titles()
+    found += holding("messages", json.dumps(hook.got).encode(), canaries)
     found += _at_prefect(prefect_server["PREFECT_API_URL"], canaries)
     found += _on_pages(controller, report["run"], canaries)
     assert not found, "\n".join(found)
