@@ -1,4 +1,4 @@
-"""What the Prefect UI shows of a run: hosts x phases, stage progress, the final report.
+"""What the Prefect UI shows of a run: the plan in sentences, hosts x phases, progress, the final report.
 
 Artifacts are a view. They are painted by a thread of their own, off the hot path, and a server that does not answer costs the run nothing.
 """
@@ -23,8 +23,10 @@ from prefect.artifacts import (
 from prefect.exceptions import PrefectException
 
 from tasks.session import RunSession
+from upkeep.domain.explain import explain
 from upkeep.domain.progress import Progress
 from upkeep.domain.record import Event
+from upkeep.domain.stages import StagePlan
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ class Board:
         self._lock, self._ended = threading.Lock(), threading.Event()
         self._dirty = False
         self._progress_id: UUID | None = None
+        self._plan = ""
         context = contextvars.copy_context()
         self._painter = threading.Thread(target=lambda: context.run(self._paint_until_ended), name="board", daemon=True)
 
@@ -62,6 +65,14 @@ class Board:
             with self._lock:
                 self.progress.take(event)
                 self._dirty = True
+                if event.action == "run.planned":
+                    self._plan = self._explained(StagePlan.model_validate(event.body))
+
+    def _explained(self, stages: StagePlan) -> str:
+        record = self._session.record
+        size = record.fleet_size or len(record.targets)
+        sentences = explain(record.plan, stages, release=record.release, fleet_size=size)
+        return "\n".join([f"# Plan {record.plan.name}", "", *(f"- {sentence}" for sentence in sentences)])
 
     def _paint_until_ended(self) -> None:
         while not self._ended.wait(self._every.total_seconds()):
@@ -71,9 +82,11 @@ class Board:
     def _paint(self) -> None:
         with self._lock:
             rows, done, total, dirty = self.progress.rows(), self.progress.done, len(self.progress.hosts), self._dirty
-            self._dirty = False
+            plan, self._plan, self._dirty = self._plan, "", False
         if not dirty:
             return
+        if plan:
+            publish_report(self._session, plan, name="plan", description="What this run does")
         share = 100 * done / max(1, total, len(self._session.hosts))
         try:
             create_table_artifact(key=f"run-{self._session.record.id}-hosts", table=rows, description="Hosts x phases")
@@ -86,9 +99,11 @@ class Board:
             log.warning("the Prefect server did not take an artifact: %s", error)
 
 
-def publish_report(session: RunSession, markdown: str, *, name: str = "report") -> None:
+def publish_report(
+    session: RunSession, markdown: str, *, name: str = "report", description: str = "What came of this run"
+) -> None:
     """A report as a markdown artifact."""
     try:
-        create_markdown_artifact(markdown, key=f"run-{session.record.id}-{name}", description="What came of this run")
+        create_markdown_artifact(markdown, key=f"run-{session.record.id}-{name}", description=description)
     except _NO_SERVER as error:
         log.warning("the Prefect server did not take the report: %s", error)

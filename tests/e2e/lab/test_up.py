@@ -51,8 +51,15 @@ def test_a_run_started_through_the_server_changes_the_fleet_and_leaves_its_artif
     code, report = served.controller.json("status", "last")
     assert (code, set(outcomes(report).values())) == (0, {"committed"})
     wanted = {"flow_runs": {"id": {"any_": [run]}}}
-    kinds = {artifact["type"] for artifact in served.asked("POST", "artifacts/filter", wanted)}
-    assert kinds == {"table", "progress", "markdown"}
+    shown = {one["key"].rpartition("-")[2]: one for one in served.asked("POST", "artifacts/filter", wanted)}
+    assert {name: one["type"] for name, one in shown.items()} == {
+        "plan": "markdown",
+        "hosts": "table",
+        "progress": "progress",
+        "report": "markdown",
+    }
+    assert "- Stage 1, canary: 1 host (" in shown["plan"]["data"], shown["plan"]["data"]
+    assert ": before and after" in shown["report"]["data"]
 
 
 def test_a_cancelled_run_puts_its_hosts_in_work_back(lab: Lab, served: Served) -> None:
