@@ -14,8 +14,9 @@ from uuid import UUID
 import httpx
 from prefect import suspend_flow_run
 from prefect.client.orchestration import get_client
-from prefect.exceptions import PrefectException
+from prefect.exceptions import MissingContextError, PrefectException
 from prefect.input import RunInput
+from prefect.logging import get_run_logger
 from pydantic import Field, ValidationError
 
 from tasks.approving import Word, approve, reject
@@ -54,16 +55,24 @@ def suspend(history: History, run: str, seconds: int) -> None:
 
 
 def take_form(site: Site, detail: RunDetail, flow_run_id: str) -> bool:
-    """Take the word that was typed where this flow run was resumed; whether there was one. A word that does not count is logged."""
+    """Take the word that was typed where this flow run was resumed; whether there was one. What came of it is in the flow run's log."""
     form = _typed(flow_run_id) if flow_run_id and flow_run_id == detail.flow_run_id else None
     if form is None:
         return False
     word = _word(site, detail, form)
     try:
-        log.warning("run %s: %s", detail.id, (approve if form.decision == "approve" else reject)(site, detail.id, word))
+        _say((approve if form.decision == "approve" else reject)(site, detail.id, word))
     except Refused as error:
-        log.warning("run %s goes on waiting: %s", detail.id, error)
+        _say(f"the run goes on waiting: {error}")
     return True
+
+
+def _say(text: str) -> None:
+    """Where whoever typed looks next: the flow run's own log in the Prefect UI."""
+    try:
+        get_run_logger().warning(text)
+    except MissingContextError:
+        log.warning(text)
 
 
 def _word(site: Site, detail: RunDetail, form: Approval) -> Word:
