@@ -23,10 +23,10 @@ from upkeep.domain.profile import AgentProfile
 from upkeep.domain.record import RunRecord
 from upkeep.domain.release import Release
 from upkeep.errors import ArtifactError, Cancelled, Refused, StepFailed, UpkeepError
+from upkeep.hosts.commands_run import Listened
 from upkeep.hosts.host_change import HostChange
 from upkeep.hosts.host_state import HostState
 from upkeep.hosts.ssh_target import SshTarget
-from upkeep.hosts.transport import Transport
 from upkeep.services.control_centre import ControlCentreClient
 from upkeep.services.registration import registration_findings
 from upkeep.wiring import Site
@@ -52,7 +52,7 @@ class HostWork:
 
     host: Host
     profile: AgentProfile
-    transport: Transport
+    transport: Listened
     change: HostChange
     centre: ControlCentreClient | None
 
@@ -123,7 +123,7 @@ class RunSession:
 
     def _open(self, host: Host) -> HostWork:
         profile = self._site.profile_for(self.record.profile, host)
-        transport = self._site.transport(self._targets[host.name])
+        transport = Listened(self._site.transport(self._targets[host.name]))
         return HostWork(host, profile, transport, self._site.change(transport, profile), self._site.centre(profile))
 
     def archive_for(self, machine: str, libc: str) -> Archive:
@@ -177,12 +177,27 @@ class RunSession:
         if self.cancelled and step in _NOT_AFTER_CANCEL:
             raise StepFailed(host, step.value, Cancelled(f"{self.cancelled} before this step"))
         try:
-            with self.history.step(self.record.id, host, step, stage=stage) as record, self._noted(host, step):
+            with (
+                self.history.step(self.record.id, host, step, stage=stage) as record,
+                self._commands_told(host, record),
+                self._noted(host, step),
+            ):
                 yield record
         except StepFailed:
             raise
         except UpkeepError as error:
             raise StepFailed(host, step.value, error.masked(self.history.clean)) from error
+
+    @contextmanager
+    def _commands_told(self, host: str, record: StepRecord) -> Iterator[None]:
+        """What ran on the host becomes part of the step's result, however it ends."""
+        try:
+            yield
+        finally:
+            work = self._work.get(host)
+            ran = work.transport.ran() if work else []
+            if ran:
+                record.body["commands"] = [one.told(self.history.clean) for one in ran]
 
     @contextmanager
     def _noted(self, host: str, step: Step) -> Iterator[None]:

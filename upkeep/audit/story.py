@@ -45,6 +45,16 @@ class Tried:
         """In a word."""
         return self.ended.happening.value if self.ended else "no result"
 
+    @property
+    def commands(self) -> list[dict[str, Any]]:
+        """What ran on the host meanwhile."""
+        return list(self.ended.body.get("commands", [])) if self.ended else []
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What else it wrote down."""
+        return {key: value for key, value in self.ended.body.items() if key != "commands"} if self.ended else {}
+
 
 @dataclass
 class Noted:

@@ -41,6 +41,17 @@ def tell(history: History, run: str) -> None:
     for phase, value in (("baseline", 40.0), ("verify", 43.0), ("verify", 44.0)):
         with history.step(run, "h1", Step(phase), stage="canary") as step:
             step.body["command"] = f"df {NASTY}"
+            step.body["commands"] = [
+                {
+                    "command": "change: switch",
+                    "as_root": True,
+                    "seconds": 0.5,
+                    "bytes_out": 9,
+                    "exit_code": 7,
+                    "stderr": NASTY,
+                },
+                {"command": "uptime", "as_root": False, "seconds": 0.0, "bytes_out": 0, "ended": "Unreachable: gone"},
+            ]
         history.findings(
             run,
             "h1",
@@ -244,6 +255,9 @@ def test_the_page_tells_the_run_and_fetches_and_runs_nothing(pack: Path) -> None
         "ab" * 32,
         "Stage 1",
         NASTY,
+        "change: switch",
+        "exit code 7",
+        "Unreachable: gone",
     ):
         assert said in page.text, said
     assert page.text.count("host.disk.free") == 1, "a figure that was read twice is shown once"
