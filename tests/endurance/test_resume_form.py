@@ -81,13 +81,16 @@ def test_two_people_approve_in_prefects_form_and_what_they_typed_is_not_kept_the
     assert set(versions(lab).values()) == {"1.5.0"}
 
 
-def test_rejecting_in_prefects_form_ends_the_run_and_changes_nothing_more(lab: Lab, tmp_path: Path) -> None:
+def test_a_wrong_value_is_the_runs_first_line_and_rejecting_in_the_form_changes_nothing_more(lab: Lab, tmp_path: Path) -> None:
     controller = Controller(tmp_path / "home")
     controller.home.mkdir()
     port, web = free_port(), free_port()
     served = Served(controller, f"http://127.0.0.1:{port}/api")
     with up(controller, port, web, tmp_path / "up.log"):
         add(controller, "bob", "approver")
+        wrong = served.when(served.start(request_for(lab, healthy_tme="1s")), "FAILED", "CRASHED", "COMPLETED")["state"]
+        first = str(wrong["message"]).splitlines()[0]
+        assert (wrong["type"], "healthy_tme" in first, "healthy_time" in first) == ("FAILED", True, True), wrong
         flow_run = served.start(request_for(lab, approvals="{needed: 1}") | {"requested_by": "ann"})
         served.when(flow_run, "PAUSED")
         run = served.run_of(flow_run).id

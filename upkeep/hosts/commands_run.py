@@ -1,4 +1,4 @@
-"""Which scripts ran on a host, as root or not, how they ended and what they printed first: for the history, and so for the evidence pack."""
+"""Which scripts ran on a host, as root or not, how they ended and what they printed first: for the history and its evidence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from upkeep.errors import HostError
 from upkeep.hosts.transport import Limits, Reply, Transport
 
-_LOOKED_AT, _KEPT, _NAMED = 2000, 400, 120
+_LOOKED_AT, _KEPT, _NAMED = 1000, 400, 120
 """Characters: what is masked, of that what is kept, and how much of a script tells which one it was."""
 
 
