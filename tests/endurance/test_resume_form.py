@@ -81,7 +81,9 @@ def test_two_people_approve_in_prefects_form_and_what_they_typed_is_not_kept_the
     assert set(versions(lab).values()) == {"1.5.0"}
 
 
-def test_a_wrong_value_is_the_runs_first_line_and_rejecting_in_the_form_changes_nothing_more(lab: Lab, tmp_path: Path) -> None:
+def test_a_wrong_value_is_the_runs_first_line_and_rejecting_in_the_form_changes_nothing_more(
+    lab: Lab, tmp_path: Path
+) -> None:
     controller = Controller(tmp_path / "home")
     controller.home.mkdir()
     port, web = free_port(), free_port()

@@ -61,8 +61,8 @@ class Listened:
             self._keep(CommandRun(named(script), become, 0.0, ended=f"{type(error).__name__}: {error}"[:_LOOKED_AT]))
             raise
         shown = reply.stdout[:_LOOKED_AT].decode("utf-8", "replace")
-        told = {"stdout": shown, "stderr": reply.stderr[:_LOOKED_AT], "bytes_out": len(reply.stdout)}
-        self._keep(CommandRun(named(script), become, reply.seconds, reply.exit_code, **told))
+        errors, size = reply.stderr[:_LOOKED_AT], len(reply.stdout)
+        self._keep(CommandRun(named(script), become, reply.seconds, reply.exit_code, "", shown, errors, size))
         return reply
 
     def rest(self) -> bool:

@@ -18,7 +18,7 @@ from tasks.send_outbox import send_outbox
 from tasks.tell_tickets import tell_tickets
 from tests.ticketing import KINDS, Office, laid_out, office
 from tests.unit.services.site import running
-from upkeep.audit.deliveries import LONGEST_WAIT, MOST_ATTEMPTS, Fate
+from upkeep.audit.deliveries import LONGEST_WAIT, Fate
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
 from upkeep.domain.record import RunRequest
 from upkeep.domain.ticket import TicketRef
@@ -242,7 +242,11 @@ def test_a_ticket_system_out_of_order_means_later_and_never_go(
     assert fate(site)[0] is Fate.STARTED
 
 
-def test_a_ticket_that_could_not_be_judged_for_a_day_is_given_up_and_told_so(site, desk_office, started) -> None:
+def test_a_ticket_that_could_not_be_judged_for_a_day_is_given_up_and_told_so(
+    site, desk_office, started, monkeypatch
+) -> None:
+    for module in ("tasks.judge_deliveries", "upkeep.audit.deliveries"):
+        monkeypatch.setattr(f"{module}.MOST_ATTEMPTS", 3)
     ticket = desk_office.ticket(HOSTS)
     deliver(site, desk_office, ticket.id)
 
@@ -250,7 +254,7 @@ def test_a_ticket_that_could_not_be_judged_for_a_day_is_given_up_and_told_so(sit
         raise ServiceError("no answer")
 
     started.trouble, now = away, datetime.now(UTC)
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(3):
         judge_deliveries(site, started, now)
         now += LONGEST_WAIT
     assert fate(site)[0] is Fate.GIVEN_UP
