@@ -86,6 +86,7 @@ def test_whatever_may_not_run_is_refused_with_its_reason_and_what_may_runs_once(
     with desk_for(lab, tmp_path, KIND) as (office, controller), up(controller, tmp_path) as pages_port:
         site = office.site()
         scene = Scene(office, controller, site, pages_port, tmp_path / "up.log")
+        until(lambda: scene.knock(b"", {}, "nobody") == 404, 300, lambda: scene.log.read_text()[-2000:])
         good = office.ticket(sorted(versions(lab)), approval="requested").id
         refused_at_the_door(scene, good)
         unknown_ticket(scene)
