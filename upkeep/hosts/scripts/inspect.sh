@@ -17,6 +17,17 @@ tell_guard() {
 	if guard_armed; then say guard.armed yes; else say guard.armed no; fi
 }
 
+tell_name() { say "$1" "${2##*/}"; }
+
+tell_service() {
+	take_shown
+	while IFS= read -r line; do
+		case ${line%%=*} in *[!A-Za-z]* | "$line") ;; *) printf 'service.%s\n' "$line" ;; esac
+	done <<.
+$shown
+.
+}
+
 phase_inspect() {
 	say now "$(date +%s)"
 	take_boot
@@ -31,12 +42,12 @@ phase_inspect() {
 	! lock_read || tell_lock
 	tell_binary
 	for place in "$RELEASES"/*/.upkeep-release; do
-		[ ! -f "$place" ] || say release "$(basename "${place%/.upkeep-release}")"
+		[ ! -f "$place" ] || tell_name release "${place%/.upkeep-release}"
 	done
 	for place in "$U"/backups/*/verified; do
-		[ ! -f "$place" ] || say backup "$(basename "${place%/verified}")"
+		[ ! -f "$place" ] || tell_name backup "${place%/verified}"
 	done
-	service_show | sed -n 's/^[A-Za-z]*=/service.&/p'
+	tell_service
 	tell_guard
 	finish ok
 }
