@@ -191,7 +191,8 @@ def _name(script: str) -> str:
     if phases:
         return ", ".join(phases[-1:])
     asked = len(re.findall(r"^ask \d", script, re.MULTILINE))
-    return f"questions ({asked} of their own)" if asked else "watch"
+    together = re.search(r"^ask_(?:together|beside) \d", script, re.MULTILINE)
+    return f"questions ({asked} of their own)" if asked or together else "watch"
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ BOOTSTRAP = (
     f"echo {READY.decode()};"
     f'while :;do IFS= read -r u||exit {NO_CALL_LINE};case $u in "{_CALL} "*)break;;esac;done;'
     "set -- $u;"
-    f"u=$(dd bs={_BLOCK_BYTES} count=$3 iflag=fullblock 2>/dev/null||dd bs=1 count=$(($3*{_BLOCK_BYTES})) 2>/dev/null);"
+    f"u=$(dd bs={_BLOCK_BYTES} count=$3 iflag=fullblock 2>/dev/null)||u=$(dd bs=1 count=$(($3*{_BLOCK_BYTES})) 2>/dev/null);"
     f'case $u in *"#$2");;*)exit {SCRIPT_CUT};;esac;'
     f'echo "{MARKER}:$2:$$";echo "{MARKER}:$2:$$">&2;'
     'eval "unset u;set --;$u"'

@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from upkeep.domain.facts import HostFacts
 from upkeep.domain.profile import AgentProfile
 from upkeep.hosts.checks.agent import version_in
-from upkeep.hosts.checks.platform import LIBC
+from upkeep.hosts.checks.platform import CPUS, LIBC
 from upkeep.hosts.checks.service import properties
 from upkeep.hosts.question import Answer
 
 FACTS = f"""
 ( . /etc/os-release; echo "os_id=$ID"; echo "os_version=$VERSION_ID" ) 2>/dev/null
-set -- $(uname -rm)
-echo "kernel=$1"
-echo "machine=$2"
+{{ read -r kernel </proc/sys/kernel/osrelease; }} 2>/dev/null || kernel=$(uname -r)
+echo "kernel=$kernel"
+echo "machine=${{its_machine:-$(uname -m)}}"
 printf libc=
 {LIBC}
-printf cpus=
-getconf _NPROCESSORS_ONLN 2>/dev/null || nproc
+{CPUS}
+echo "cpus=$cpus"
 echo "proxy=${{https_proxy:-${{HTTPS_PROXY:-}}}}"
 """
 

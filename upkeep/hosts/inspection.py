@@ -48,7 +48,7 @@ def inspect_host(
     """
     checks = catalogue.asked(purpose, variables)
     heard: dict[str, Answer] = {}
-    asked = [*_of_profile(profile, now), *catalogued.questions(checks, now)]
+    asked = [_all_its_time(question) for question in [*_of_profile(profile, now), *catalogued.questions(checks, now)]]
     if purpose == "diagnosis":
         asked += _tls_to_centre(profile, now)
     else:
@@ -89,6 +89,11 @@ def _tls_to_centre(profile: AgentProfile, now: datetime) -> list[Question]:
 def _one_after_the_other(question: Question) -> Question:
     """Side by side is sooner for one host; in one shell it costs the host half, and nobody waits for an inspection."""
     return replace(question, plain=True) if question.slow else question
+
+
+def _all_its_time(question: Question) -> Question:
+    """An inspection asks so much that some seconds for all the network's answers would seldom do."""
+    return replace(question, soon=False)
 
 
 def _complete(checks: Sequence[Check], findings: Sequence[Finding]) -> list[Finding]:

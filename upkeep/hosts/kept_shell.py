@@ -29,7 +29,7 @@ while IFS= read -r call; do
     # shellcheck disable=SC2086 # words
     set -- $call
     [ "$1" = upkeep-call ] || continue
-    text=$(dd bs=4096 count="$3" iflag=fullblock 2>/dev/null || dd bs=1 count=$(($3 * 4096)) 2>/dev/null)
+    text=$(dd bs=4096 count="$3" iflag=fullblock 2>/dev/null) || text=$(dd bs=1 count=$(($3 * 4096)) 2>/dev/null)
     case $text in *"#$2") ;; *) exit {SCRIPT_CUT} ;; esac
     echo "{MARKER}:$2:$$"
     echo "{MARKER}:$2:$$" >&2

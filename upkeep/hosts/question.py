@@ -10,7 +10,7 @@ import binascii
 import re
 import secrets
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -38,9 +38,9 @@ ask() {
 }
 """
 
-# Plain questions cost no program of their own but the ones they ask: all in one shell, under one time limit.
-_ASKING_PLAIN = r"""
-ask_plain() {
+# Questions that share a shell, beside others that are asked at the same time.
+_ASKING_BESIDE = r"""
+ask_beside() {
     { timeout -k 2 "$2" sh -c "$3" </dev/null 2>&1; } | head -c @BYTES@ | base64 -w 3000 | {
         part=0
         while IFS= read -r text || [ -n "$text" ]; do
@@ -51,7 +51,18 @@ ask_plain() {
     }
 }
 """
-_PLAIN_BYTES = 1 << 20
+
+# While nothing else is being asked, what the shared shell says needs no wrapping to stay whole.
+_ASKING_TOGETHER = r"""
+ask_together() {
+    printf '\n%s:begin\n' @NONCE@
+    timeout -k 2 "$1" sh -c "$2" </dev/null 2>&1 | head -c @BYTES@
+    printf '\n%s:end\n' @NONCE@
+}
+"""
+_TOGETHER_BYTES = 1 << 20
+_SOON = timedelta(seconds=5)
+"""So long those that nearly always answer at once may take together, before each is asked by itself with all its time."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,9 @@ class Question:
 
     `slow` ones are asked side by side. `plain` ones print little and hardly ever hang: they share one shell and one time limit,
     and are asked again one by one when that was not enough. What is both shares a second shell, beside the first.
+    `soon` ones nearly always answer at once, though they may hang: they share the plain ones' shell, after them, for some seconds in
+    all; what has no answer by then is asked again by itself. `bare` scripts need no process of their own in a shared shell: they
+    never exit, and disturb nobody. `parts` are the same thing asked piece by piece: when all of it at once gave no answer.
     """
 
     check: str
@@ -90,6 +104,18 @@ class Question:
     timeout: timedelta = timedelta(seconds=10)
     slow: bool = False
     plain: bool = False
+    soon: bool = False
+    bare: bool = False
+    parts: tuple[Question, ...] = ()
+
+    @property
+    def shares(self) -> bool:
+        """Whether others are asked in the same shell."""
+        return self.plain or self.soon
+
+    def alone(self) -> Sequence[Question]:
+        """The same, each part in a shell of its own with all its time."""
+        return [replace(part, plain=False, soon=False) for part in self.parts or (self,)]
 
 
 def ask(transport: Transport, questions: Sequence[Question], *, become: bool = True, head: str = "") -> list[Finding]:
@@ -101,51 +127,92 @@ def ask(transport: Transport, questions: Sequence[Question], *, become: bool = T
     nonce = secrets.token_hex(8)
     reply = transport.run(f"{head}\n{script_of(questions, nonce)}", become=become, limits=limits_of(questions))
     answers = read_answers(reply, nonce)
-    left = [number for number, question in enumerate(questions) if question.plain and number not in answers]
-    if left and re.search(rf"{nonce}:({len(questions)}|{len(questions) + 1}):end", reply.text):
-        alone = [replace(questions[number], plain=False) for number in left]
-        reply = transport.run(f"{head}\n{script_of(alone, nonce)}", become=become, limits=limits_of(alone))
-        again = read_answers(reply, nonce)
-        answers |= {left[number]: answer for number, answer in again.items()}
-    return [
-        finding for number, question in enumerate(questions) for finding in judged(question, answers.get(number), reply)
-    ]
+    whole = {number: answer for number, answer in answers.items() if not (questions[number].parts and answer.exit_code)}
+    found = {number: judged(questions[number], answer, reply) for number, answer in whole.items()}
+    left = [number for number, question in enumerate(questions) if question.shares and number not in found]
+    if left and _went_through(reply, nonce, len(questions)):
+        found |= _asked_alone(transport, {number: questions[number] for number in left}, become=become, head=head)
+    for number in range(len(questions)):
+        if number not in found:
+            found[number] = [f for part in questions[number].alone() for f in judged(part, None, reply)]
+    return [finding for number in range(len(questions)) for finding in found[number]]
+
+
+def _asked_alone(
+    transport: Transport, questions: Mapping[int, Question], *, become: bool, head: str
+) -> dict[int, list[Finding]]:
+    """The findings of questions that got no answer together with others."""
+    alone = [(number, part) for number, question in questions.items() for part in question.alone()]
+    asked, nonce = [part for _, part in alone], secrets.token_hex(8)
+    reply = transport.run(f"{head}\n{script_of(asked, nonce)}", become=become, limits=limits_of(asked))
+    answers = read_answers(reply, nonce)
+    found: dict[int, list[Finding]] = {number: [] for number in questions}
+    for place, (number, part) in enumerate(alone):
+        found[number] += judged(part, answers.get(place), reply)
+    return found
+
+
+def _went_through(reply: Reply, nonce: str, count: int) -> bool:
+    """Whether what the shared shells said arrived: the rest was not asked, and the connection is not to blame."""
+    return re.search(rf"{nonce}:(?:end$|(?:{count}|{count + 1}):end)", reply.text, re.MULTILINE) is not None
 
 
 def script_of(questions: Sequence[Question], nonce: str) -> str:
     """The script that asks all questions."""
-    lines = [_filled(_ASKING, nonce, ANSWER_BYTES), _filled(_ASKING_PLAIN, nonce, _PLAIN_BYTES)]
-    beside = _together(questions, nonce, slow=True)
-    lines += [f"{beside} &"] if beside else []
-    for number, question in enumerate(questions):
-        call = f"ask {number} {question.timeout.total_seconds():g} {shlex.quote(question.script)}"
-        if not question.plain:
-            lines.append(f"{call} &" if question.slow else call)
-    return "\n".join([*lines, _together(questions, nonce, slow=False), "wait", ""])
+    alone = [(number, question) for number, question in enumerate(questions) if not question.shares]
+    calls = [
+        (f"ask {number} {question.timeout.total_seconds():g} {shlex.quote(question.script)}", question.slow)
+        for number, question in alone
+    ]
+    beside = _shared_shell(questions, nonce, beside=True)
+    background = [call for call, slow in calls if slow]
+    if beside:
+        background.append(f"ask_beside {len(questions) + 1} {beside}")
+    lines = [f"{call} &" for call in background] + [call for call, slow in calls if not slow]
+    if together := _shared_shell(questions, nonce, beside=False):
+        lines.append(f"ask_beside {len(questions)} {together}" if background else f"ask_together {together}")
+    wait = ["wait"] if background else []
+    return "\n".join([*_functions(lines, nonce), *lines, *wait, ""])
 
 
-def _together(questions: Sequence[Question], nonce: str, *, slow: bool) -> str:
-    """The call that asks the plain questions of one kind in one shell; empty where there are none."""
-    plain = [(number, q) for number, q in enumerate(questions) if q.plain and q.slow is slow]
-    if not plain:
+def _functions(calls: Sequence[str], nonce: str) -> list[str]:
+    known = {
+        "ask": (_ASKING, ANSWER_BYTES),
+        "ask_beside": (_ASKING_BESIDE, _TOGETHER_BYTES),
+        "ask_together": (_ASKING_TOGETHER, _TOGETHER_BYTES),
+    }
+    called = dict.fromkeys(call.partition(" ")[0] for call in calls)
+    return [known[name][0].replace("@NONCE@", nonce).replace("@BYTES@", str(known[name][1])) for name in called]
+
+
+def _shared_shell(questions: Sequence[Question], nonce: str, *, beside: bool) -> str:
+    """Time limit in seconds and script of the shell that many questions share; empty where there are none."""
+    numbered = [(number, question) for number, question in enumerate(questions) if question.shares]
+    plain = [(number, question) for number, question in numbered if question.plain and question.slow is beside]
+    soon = [] if beside else [(number, question) for number, question in numbered if not question.plain]
+    if not plain and not soon:
         return ""
-    together = "".join(
-        f"(eval {shlex.quote(question.script)})\nprintf '\\n%s-%s %s\\n' {nonce} {number} $?\n"
-        for number, question in plain
-    )
-    seconds = max(question.timeout for _, question in plain).total_seconds()
-    return f"ask_plain {len(questions) + slow} {seconds:g} {shlex.quote(together)}"
+    text = "".join(_asked_here(number, question, nonce) for number, question in plain)
+    longest = max((question.timeout for _, question in plain), default=timedelta())
+    if soon:
+        brisk = "".join(_asked_here(number, question, nonce) for number, question in soon)
+        within = min(_SOON, max(question.timeout for _, question in soon))
+        text += f"timeout -k 2 {within.total_seconds():g} sh -c {shlex.quote(brisk)}\n"
+        longest += _SOON + timedelta(seconds=2)
+    return f"{longest.total_seconds():g} {shlex.quote(text)}"
 
 
-def _filled(function: str, nonce: str, limit_bytes: int) -> str:
-    return function.replace("@NONCE@", nonce).replace("@BYTES@", str(limit_bytes))
+def _asked_here(number: int, question: Question, nonce: str) -> str:
+    script = f"eval {shlex.quote(question.script)}"
+    return f"{script if question.bare else f'({script})'}\nprintf '\\n%s-%s %s\\n' {nonce} {number} $?\n"
 
 
 def limits_of(questions: Iterable[Question]) -> Limits:
     """Time for all of them: the quick ones one after the other, the slow ones together."""
-    quick = sum((q.timeout for q in questions if not q.slow), timedelta())
-    slow = max((q.timeout for q in questions if q.slow), default=timedelta())
-    total = quick + slow + timedelta(seconds=30)
+    asked = list(questions)
+    quick = sum((q.timeout for q in asked if not q.slow and not q.soon), timedelta())
+    slow = max((q.timeout for q in asked if q.slow and not q.soon), default=timedelta())
+    total = quick + slow + timedelta(seconds=30) + (_SOON if any(q.soon for q in asked) else timedelta())
     return Limits(total=total, idle=total, output_bytes=8 << 20)
 
 
@@ -165,7 +232,13 @@ def read_answers(reply: Reply, nonce: str) -> dict[int, Answer]:
         raw = _decoded("".join(pieces[part] for part in sorted(pieces))) if len(pieces) == count else None
         if raw is not None:
             answers |= _shared(raw, nonce) or _single(number, raw)
-    return answers
+    return answers | _together(reply, nonce)
+
+
+def _together(reply: Reply, nonce: str) -> dict[int, Answer]:
+    """The answers of the questions that shared a shell while nothing else was asked."""
+    said = re.search(rf"\n{nonce}:begin\n(.*)\n{nonce}:end$", reply.text, re.DOTALL | re.MULTILINE)
+    return _shared(said[1], nonce) if said else {}
 
 
 def _single(number: int, raw: str) -> dict[int, Answer]:
@@ -179,12 +252,17 @@ def _shared(raw: str, nonce: str) -> dict[int, Answer]:
     found: dict[int, Answer] = {}
     began = 0
     for match in re.finditer(rf"\n{nonce}-(\d+) (\d+)\n", raw):
-        found[int(match[1])] = Answer(int(match[2]), raw[began : match.start()])
+        found[int(match[1])] = Answer(int(match[2]), _cut(raw[began : match.start()]))
         began = match.end()
     return found
 
 
-def judged(question: Question, answer: Answer | None, reply: Reply) -> Sequence[Finding]:
+def _cut(text: str) -> str:
+    """No more of an answer than a question alone is given."""
+    return text if len(text) * 4 <= ANSWER_BYTES else text.encode()[:ANSWER_BYTES].decode("utf-8", "ignore")
+
+
+def judged(question: Question, answer: Answer | None, reply: Reply) -> list[Finding]:
     """The findings of one question; `unknown` where there is no answer or it ran out of time."""
     if answer is None:
         return [unknown(question.check, question.subject, "no answer came back", evidence=reply.stderr)]
@@ -192,7 +270,7 @@ def judged(question: Question, answer: Answer | None, reply: Reply) -> Sequence[
         reason = f"no answer within {question.timeout.total_seconds():g} s"
         return [unknown(question.check, question.subject, reason, evidence=answer.text)]
     findings = question.judge(answer)
-    return [findings] if isinstance(findings, Finding) else findings
+    return [findings] if isinstance(findings, Finding) else list(findings)
 
 
 def unknown(

@@ -109,3 +109,63 @@ def test_plain_questions_that_are_slow_share_a_second_shell_beside_the_first() -
     said = [finding.evidence.split() for finding in ask(LocalTransport(), asked)]
     assert [number for number, _ in said] == ["0", "1", "2", "3"]
     assert said[0][1] == said[2][1] != said[1][1] == said[3][1]
+
+
+@pytest.mark.parametrize("changes", [{"soon": True}, {"soon": True, "slow": True}, {"plain": True, "bare": True}])
+def test_questions_of_one_shell_are_answered_as_if_each_were_asked_by_itself(changes) -> None:
+    scripts = [
+        "echo one; (exit 3)",
+        "printf 'no line end'",
+        "echo two >&2",
+        "cat",
+        "printf 'a\\r\\nb'; false",
+        "nowhere_to_be_found 2>/dev/null",
+    ]
+    alone = ask(LocalTransport(), [question(script) for script in scripts])
+    together = ask(LocalTransport(), [question(script, **changes) for script in scripts])
+    assert together == alone
+    assert [f.reason for f in together] == ["3", "0", "0", "0", "1", "127"]
+
+
+def test_a_question_that_is_not_answered_soon_is_given_all_its_time_and_keeps_nobody_waiting(monkeypatch) -> None:
+    monkeypatch.setattr("upkeep.hosts.question._SOON", timedelta(seconds=0.5))
+    asked = [
+        question("echo a", soon=True),
+        question("sleep 1; echo late", soon=True, slow=True),
+        question("echo b", soon=True),
+    ]
+    assert [f.evidence for f in ask(LocalTransport(), asked)] == ["a\n", "late\n", "b\n"]
+
+
+def test_a_question_that_says_too_much_in_a_shared_shell_is_cut_as_if_it_were_alone_and_silences_no_other() -> None:
+    flood = "head -c 2000000 /dev/zero | tr '\\0' x"
+    scripts = ["echo before", "head -c 70000 /dev/zero | tr '\\0' y", flood, "echo behind"]
+    said = [f.evidence for f in ask(LocalTransport(), [question(script, soon=True) for script in scripts])]
+    assert said == ["before\n", "y" * 65_536, "x" * 65_536, "behind\n"]
+
+
+def test_a_bare_question_that_ends_its_shell_takes_nobody_along() -> None:
+    asked = [question(script, plain=True, bare=True) for script in ("echo a", "exit 5", "echo b")]
+    assert [(f.reason, f.evidence) for f in ask(LocalTransport(), asked)] == [("0", "a\n"), ("5", ""), ("0", "b\n")]
+
+
+def test_what_is_asked_at_once_is_asked_piece_by_piece_where_that_fails() -> None:
+    pieces = (question("echo one"), question("exit 4"))
+    at_once = question("echo only one; (exit 1)", plain=True, bare=True, parts=pieces)
+    found = ask(LocalTransport(), [at_once, question("echo next", plain=True)])
+    assert [(f.reason, f.evidence) for f in found] == [("0", "one\n"), ("4", ""), ("0", "next\n")]
+
+
+def test_without_an_answer_every_piece_is_unknown() -> None:
+    pieces = tuple(Question(f"t.piece{n}", "echo", echo) for n in range(2))
+    host = FakeTransport("h1")
+    host.on("ask_together", Reply(0, b"login noise only", "", 0.1))
+    found = ask(host, [question("echo", plain=True, parts=pieces)])
+    assert [(f.check, f.verdict) for f in found] == [("t.piece0", Verdict.UNKNOWN), ("t.piece1", Verdict.UNKNOWN)]
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_in_a_shared_answer_make_an_error(noise: bytes) -> None:
+    nonce = "0123456789abcdef"
+    reply = Reply(0, f"\n{nonce}:begin\n".encode() + noise + f"\n{nonce}:end\n".encode(), "", 0.1)
+    assert read_answers(reply, nonce) == {}

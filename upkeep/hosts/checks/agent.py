@@ -17,7 +17,7 @@ from upkeep.hosts.question import Answer, Question, unknown
 GET = """
 if command -v curl >/dev/null; then curl -sS --max-time 5 "$1"
 elif command -v wget >/dev/null; then wget -q -O - -T 5 -t 1 "$1"
-else exit 127
+else (exit 127)
 fi
 """
 
@@ -49,7 +49,7 @@ def installed(probe: VersionProbe, release: Release | None) -> Question:
         ]
         return findings if release is None else [*findings, upgrade_path(release, text)]
 
-    return Question("agent.installed_version", version_script(probe), judge)
+    return Question("agent.installed_version", version_script(probe), judge, soon=True, bare=not probe.command)
 
 
 def upgrade_path(release: Release, installed_text: str) -> Finding:
@@ -94,7 +94,7 @@ def running(probe: VersionProbe, expected: str = "") -> Question:
             )
         return Finding(check=check, verdict=Verdict.PASS, reason=f"the running agent reports {text}", evidence=text)
 
-    return Question(check, version_script(probe), judge, slow=not probe.command)
+    return Question(check, version_script(probe), judge, slow=not probe.command, soon=True, bare=not probe.command)
 
 
 def requirement(row: Requirement) -> Question:
@@ -127,7 +127,7 @@ def requirement(row: Requirement) -> Question:
             )
         return Finding(check=check, verdict=Verdict.PASS, reason=f"{row.id} is {found}")
 
-    return Question(check, shlex.join(row.command), judge)
+    return Question(check, shlex.join(row.command), judge, soon=True)
 
 
 def lock(upkeep_folder: str, run: str = "") -> Question:
@@ -151,9 +151,10 @@ def lock(upkeep_folder: str, run: str = "") -> Question:
 
     return Question(
         "host.lock",
-        with_words('echo "now=$(date +%s)"; [ ! -e "$1/lock" ] || cat "$1/lock"', upkeep_folder),
+        with_words('echo "now=${its_now:-$(date +%s)}"; [ ! -e "$1/lock" ] || cat "$1/lock"', upkeep_folder),
         judge,
         plain=True,
+        bare=True,
     )
 
 

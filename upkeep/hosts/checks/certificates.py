@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -36,9 +36,7 @@ def tls(probe: TlsProbe, now: datetime | None = None) -> Question:
             return unknown(check, "", "the host has no openssl", remedy="install openssl on the host")
         return judge_chain(probe, name, answer.text, now or datetime.now(UTC))
 
-    return Question(
-        check, with_words(_ASK, f"{address}:{probe.port}", name), judge, timeout=timedelta(seconds=10), slow=True
-    )
+    return Question(check, with_words(_ASK, f"{address}:{probe.port}", name), judge, slow=True, soon=True)
 
 
 def judge_chain(probe: TlsProbe, name: str, text: str, now: datetime) -> Finding:

@@ -47,8 +47,8 @@ def file(rule: FileRule) -> Question:
             )
         return findings or [_finding("file.mode", rule, good=True, bad="", remedy="")]
 
-    script = '[ -e "$1" ] || { echo absent; exit 1; }; stat -L -c "%a %U:%G" -- "$1"'
-    return Question("file.mode", with_words(script, rule.path), judge, rule.path, plain=True)
+    script = 'if [ -e "$1" ]; then stat -L -c "%a %U:%G" -- "$1"; else echo absent; (exit 1); fi'
+    return Question("file.mode", with_words(script, rule.path), judge, rule.path, plain=True, bare=True)
 
 
 def _finding(check: str, rule: FileRule, good: bool | None, bad: str, remedy: str) -> Finding:  # noqa: FBT001 - reads as a sentence

@@ -44,7 +44,15 @@ def errors(profile: AgentProfile, plan: Plan, *, since: str) -> Question:
     """Which error lines are there? Lines that the profile or the plan knows are left out."""
     unit = profile.service.unit
     script = with_words(_READ, unit, since, str(MOST_LINES))
-    return Question(CHECK, script, lambda answer: judge_log(profile, plan, answer), unit, timedelta(seconds=20))
+    return Question(
+        CHECK,
+        script,
+        lambda answer: judge_log(profile, plan, answer),
+        unit,
+        timedelta(seconds=20),
+        plain=True,
+        bare=True,
+    )
 
 
 def judge_log(profile: AgentProfile, plan: Plan, answer: Answer) -> Finding:

@@ -35,7 +35,7 @@ def metric(wanted: Metric) -> Question:
         )
 
     script = shlex.join(wanted.command) if wanted.command else with_words(GET, wanted.url)
-    return Question(check, script, judge, slow=not wanted.command)
+    return Question(check, script, judge, slow=not wanted.command, soon=not wanted.command, bare=not wanted.command)
 
 
 def compared(profile: AgentProfile, before: Sequence[Finding], after: Sequence[Finding]) -> list[Finding]:

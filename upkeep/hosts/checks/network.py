@@ -60,6 +60,8 @@ def tcp(probe: TcpProbe) -> Question:
         judge,
         timeout=probe.timeout * 2,
         slow=True,
+        soon=True,
+        bare=True,
     )
 
 
@@ -108,7 +110,7 @@ def dns(probe: DnsProbe) -> Question:
         remedy = "correct the name, or repair the host's resolver (/etc/resolv.conf)"
         return Finding(check=check, verdict=Verdict.FAIL, reason=reason, evidence=bounded(answer.text), remedy=remedy)
 
-    return Question(check, with_words('getent ahosts "$1"', probe.name), judge, slow=True)
+    return Question(check, with_words('getent ahosts "$1"', probe.name), judge, slow=True, soon=True, bare=True)
 
 
 _HTTP = r"""
@@ -171,7 +173,7 @@ def http(probe: HttpProbe) -> Question:
         return _judged_answer(probe, check, answer, body, status or 0)
 
     words = (probe.url, f"{probe.timeout.total_seconds():g}", probe.proxy or "", probe.ca or "")
-    return Question(check, with_words(_HTTP, *words), judge, timeout=probe.timeout * 2, slow=True)
+    return Question(check, with_words(_HTTP, *words), judge, timeout=probe.timeout * 2, slow=True, soon=True, bare=True)
 
 
 def command(probe: CommandProbe) -> Question:

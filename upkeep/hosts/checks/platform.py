@@ -14,6 +14,7 @@ from upkeep.hosts.question import Answer, Question, bounded, unknown
 TOOLS = (
     "tar",
     "gzip",
+    "awk",
     "sha256sum",
     "flock",
     "timeout",
@@ -38,7 +39,7 @@ def tools() -> Question:
             check="host.tools",
             verdict=Verdict.FAIL if missing else Verdict.UNKNOWN,
             reason=f"missing on the host: {', '.join(missing) or 'not known'}",
-            remedy="install coreutils, tar, gzip, findutils and util-linux",
+            remedy="install coreutils, tar, gzip, findutils, util-linux and mawk or gawk",
         )
 
     names = " ".join(TOOLS)
@@ -47,6 +48,7 @@ def tools() -> Question:
         f'for t in {names}; do command -v "$t" >/dev/null || printf "%s " "$t"; done; true',
         judge,
         plain=True,
+        bare=True,
     )
 
 
@@ -64,13 +66,19 @@ def privilege(folder: str) -> Question:
             remedy="give the login sudo rights (become: sudo in the inventory), or log in as root",
         )
 
-    return Question("host.privilege", with_words(NEAREST + _MAY_WRITE, folder), judge, plain=True)
+    return Question("host.privilege", with_words(NEAREST + _MAY_WRITE, folder), judge, plain=True, bare=True)
 
 
 NEAREST = 'd=$1; while [ ! -e "$d" ]; do d=${d%/*}; [ -n "$d" ] || d=/; done; '
 """Sets `d` to the nearest folder above $1 that exists."""
 
-_MAY_WRITE = 'printf "%s " "$(id -u)"; [ -w "$d" ] && echo yes || echo no'
+# The kernel says who the shell is without a program being started.
+_MAY_WRITE = r"""
+uid=
+{ while read -r name _ value _; do [ "$name" != Uid: ] || { uid=$value; break; }; done </proc/self/status; } 2>/dev/null
+printf '%s ' "${uid:-$(id -u)}"
+if [ -w "$d" ]; then echo yes; else echo no; fi
+"""
 
 
 def architecture(release: Release) -> Question:
@@ -90,8 +98,22 @@ def architecture(release: Release) -> Question:
             remedy="leave this host out of targets, or ask the vendor for a build",
         )
 
-    return Question("host.arch", f"uname -m; {LIBC}", judge, plain=True)
+    return Question("host.arch", f'its_machine=$(uname -m); echo "$its_machine"; {LIBC}', judge, plain=True, bare=True)
 
+
+CPUS = r"""
+cpus=
+{ IFS= read -r online </sys/devices/system/cpu/online; } 2>/dev/null || online=
+case $online in '' | *[!0-9,-]*) ;; *)
+    cpus=0 online=$online,
+    while [ -n "$online" ]; do
+        range=${online%%,*} online=${online#*,}
+        cpus=$((cpus + ${range#*-} - ${range%-*} + 1))
+    done ;;
+esac
+[ -n "$cpus" ] || cpus=$(getconf _NPROCESSORS_ONLN 2>/dev/null || nproc)
+"""
+"""Sets `cpus` to the number of processors that are on."""
 
 LIBC = 'set -- /lib/ld-musl-*; if [ -e "$1" ]; then echo musl; else echo gnu; fi'
 
@@ -106,7 +128,12 @@ def memory(needs: Needs) -> Question:
         available = int(match[1]) * 1024
         return _enough("host.memory", available, needs.memory, "memory available")
 
-    return Question("host.memory", "grep MemAvailable /proc/meminfo", judge, plain=True)
+    return Question("host.memory", _MEMORY, judge, plain=True, bare=True)
+
+
+_MEMORY = r"""
+while read -r line; do case $line in MemAvailable*) printf '%s\n' "$line"; break ;; esac; done </proc/meminfo
+"""
 
 
 def load(needs: Needs) -> Question:
@@ -128,7 +155,13 @@ def load(needs: Needs) -> Question:
             value=per_core,
         )
 
-    return Question("host.load", "cat /proc/loadavg; getconf _NPROCESSORS_ONLN 2>/dev/null || nproc", judge, plain=True)
+    return Question(
+        "host.load",
+        f'{CPUS}read -r line </proc/loadavg; printf \'%s\\n\' "$line" "$cpus"',
+        judge,
+        plain=True,
+        bare=True,
+    )
 
 
 _LONGEST_CLOCK = 11
@@ -155,7 +188,7 @@ def clock(needs: Needs, asked_at: datetime) -> Question:
             unit="s",
         )
 
-    return Question("host.clock.skew", "date +%s", judge, plain=True)
+    return Question("host.clock.skew", 'its_now=$(date +%s); echo "$its_now"', judge, plain=True, bare=True)
 
 
 def with_words(script: str, *words: str) -> str:

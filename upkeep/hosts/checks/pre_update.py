@@ -60,7 +60,7 @@ def pre_update_questions(
         platform.architecture(release),
         service.service(profile.service),
         *(agent.requirement(row) for row in (*profile.compatibility, *release.requires)),
-        *storage.questions(profile, artifact_size_bytes),
+        storage.all_at_once(storage.questions(profile, artifact_size_bytes)),
         platform.memory(profile.needs),
         platform.load(profile.needs),
         *(network.dns(probe) for probe in profile.probes.dns),
@@ -90,4 +90,4 @@ def _facts(heard: dict[str, Answer]) -> Question:
         heard["facts"] = answer
         return []
 
-    return Question("host.facts", FACTS, judge, plain=True)
+    return Question("host.facts", FACTS, judge, plain=True, bare=True)

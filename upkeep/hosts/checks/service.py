@@ -30,7 +30,7 @@ def service(wanted: Service) -> Question:
             return [unknown("service.loaded", wanted.unit, "systemctl says nothing of it", evidence=answer.text)]
         return judge_service(wanted.unit, shown)
 
-    return Question("service.loaded", with_words(SHOW, wanted.unit), judge, wanted.unit, plain=True)
+    return Question("service.loaded", with_words(SHOW, wanted.unit), judge, wanted.unit, plain=True, bare=True)
 
 
 def judge_service(unit: str, shown: dict[str, str]) -> list[Finding]:

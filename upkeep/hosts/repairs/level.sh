@@ -13,7 +13,8 @@ level_swap() {
 
 # A stopped agent stays stopped.
 level_apply() {
-	case $(service_state) in active | activating | reloading) ;; *) return 0 ;; esac
+	take_state
+	case $state_now in active | activating | reloading) ;; *) return 0 ;; esac
 	if [ -n "$RELOAD" ]; then timeout -k 5 30 sh -c "$RELOAD" </dev/null >/dev/null 2>&1 9>&-; else service_restart; fi
 }
 
@@ -29,14 +30,16 @@ level_unit() {
 # On systemd a timer that a reboot starts anew; elsewhere a process of its own session.
 level_arm() {
 	put "$U/incoming/level.sh" "$SETTINGS$newline$LIBRARY$newline$LEVEL_FUNCTIONS${newline}level_main \"\$1\"" || return 1
-	if [ "$(guard_kind)" = systemd ]; then
+	take_kind
+	if [ "$kind" = systemd ]; then
 		put "$UNITS/$LEVEL_UNIT.timer" "$(level_unit timer)" && put "$UNITS/$LEVEL_UNIT.service" "$(level_unit service)" || return 1
 		log_anew
 		ctl_logged daemon-reload && ctl_logged enable "$LEVEL_UNIT.timer" && ctl_logged restart "$LEVEL_UNIT.timer"
 	elif command -v setsid >/dev/null; then
 		setsid /bin/sh "$U/incoming/level.sh" process >>"$U/level/log" 2>&1 </dev/null 8>&- 9>&- &
 		its_guard=$!
-		put "$U/level/guard" "pid=$its_guard${newline}started=$(started "$its_guard")"
+		take_start "$its_guard"
+		put "$U/level/guard" "pid=$its_guard${newline}started=$ticks"
 	else
 		return 1
 	fi
@@ -52,7 +55,7 @@ level_disarm() {
 	get "$U/level/guard" pid
 	its_guard=$got
 	get "$U/level/guard" started
-	if [ -n "$its_guard" ] && [ "$its_guard" != "$$" ] && [ "$(started "$its_guard")" = "$got" ]; then
+	if [ -n "$its_guard" ] && [ "$its_guard" != "$$" ] && take_start "$its_guard" && [ "$ticks" = "$got" ]; then
 		stop_process "$its_guard"
 	fi
 }

@@ -24,14 +24,15 @@ has_rights_kept() {
 	return 1
 } 2>/dev/null
 
-unit_value() { service_show | sed -n "s/^$1=//p"; }
+unit_value() { take_shown && printf '%s\n' "$shown" | sed -n "s/^$1=//p"; }
 
 # Active, and the same process for a while.
 stays_active() {
 	wait_active || return 1
 	its_process=$(unit_value MainPID)
 	sleep "$STEADY"
-	[ "$(service_state)" = active ] && [ "$(unit_value MainPID)" = "$its_process" ]
+	take_state
+	[ "$state_now" = active ] && [ "$(unit_value MainPID)" = "$its_process" ]
 }
 
 phase_repair_service() {

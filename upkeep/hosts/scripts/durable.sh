@@ -32,11 +32,12 @@ digest() { sum_of=$(sha256sum) && printf '%s\n' "${sum_of%% *}"; }
 on_path openssl
 OPENSSL=$found
 
-# The SHA-256 of a file is $sum_of, empty when it cannot be read.
+# The SHA-256 of a file is $sum_of, empty when it cannot be read. $2: its size in bytes where it is known; openssl takes long to start.
 take_hash() {
-	sum_of=''
+	sum_of='' its_size=${2:-unknown}
+	[ -f "$1" ] || return 0
 	{
-		[ ! -x "$OPENSSL" ] || sum_of=$("$OPENSSL" dgst -sha256 -r <"$1")
+		[ ! -x "$OPENSSL" ] || [ "${#its_size}" -lt 7 ] || sum_of=$("$OPENSSL" dgst -sha256 -r <"$1")
 		case $sum_of in [0-9a-f]*' *'*) sum_of=${sum_of%% *} ;; *) sum_of='' ;; esac
 		[ "${#sum_of}" -eq 64 ] || { sum_of=$(sha256sum <"$1") && sum_of=${sum_of%% *}; } || sum_of=''
 	} 2>/dev/null || true
@@ -56,14 +57,19 @@ know_hash() {
 	take_stamp "$1"
 	get "$U/hashes" "$stamp"
 	known=$got
-	[ -n "$stamp" ] && [ -n "$known" ] || know_fresh "$1"
+	[ -n "$stamp" ] && [ -n "$known" ] || know_as_stamped "$1"
 }
 
 # Read anew, and kept for the steps that follow.
 know_fresh() {
 	take_stamp "$1"
+	know_as_stamped "$1"
+}
+
+know_as_stamped() {
 	its_stamp=$stamp
-	take_hash "$1"
+	size=${stamp#* * }
+	take_hash "$1" "${size%% *}"
 	known=$sum_of
 	[ -n "$its_stamp" ] && [ -n "$known" ] || return 0
 	take_stamp "$1"
@@ -73,20 +79,25 @@ know_fresh() {
 # Only while a run owns the host: a look leaves nothing behind.
 remember_hash() { [ ! -f "$U/lock" ] || { printf '%s=%s\n' "$1" "$2" >>"$U/hashes"; } 2>/dev/null || true; }
 
-size_of() { stat -c %s -- "$1" 2>/dev/null || echo 0; }
+# A file's size in bytes is $size, 0 where there is none.
+take_size() {
+	size=0
+	[ ! -s "$1" ] || size=$(stat -c %s -- "$1" 2>/dev/null) || size=0
+}
 
 offers() { "$1" --help 2>&1 | grep -q -e "$2"; }
 
 # Old and small systems lack a flag or two; asked once per run, and by the dead-man switch again.
 know_tools() {
-	can_mv_t=no can_sync_f=no
 	if [ "${ACTOR:-}" != guard ] && [ -f "$U/lock" ] && [ -f "$U/tools" ]; then
 		read -r can_mv_t can_sync_f <"$U/tools"
 		case $can_mv_t:$can_sync_f in yes:yes | yes:no | no:yes | no:no) return ;; esac
 	fi
 	ask_tools
-	[ ! -f "$U/lock" ] || { echo "$can_mv_t $can_sync_f" >"$U/tools"; } 2>/dev/null || true
+	[ ! -f "$U/lock" ] || keep_tools
 }
+
+keep_tools() { { echo "$can_mv_t $can_sync_f" >"$U/tools"; } 2>/dev/null || true; }
 
 ask_tools() {
 	can_mv_t=no can_sync_f=no
@@ -100,6 +111,17 @@ say() {
 	*) printf '%s=%s\n' "$1" "$2" ;;
 	esac
 }
+
+# The same as one line more of $text.
+add() {
+	case $2 in
+	*[[:cntrl:]]*) text=${text:+$text$newline}$1=$(printf '%s' "$2" | tr '\001-\037\177' ' ') ;;
+	*) text=${text:+$text$newline}$1=$2 ;;
+	esac
+}
+
+newline='
+'
 
 # Ends the script with its one result: an outcome the controller knows how to read.
 finish() {
@@ -149,22 +171,34 @@ put() {
 	[ "$written" -eq 0 ] && sync "$1.new" && replace "$1.new" "$1" && sync "${1%/*}"
 }
 
+# The same for two files of one folder, the first of them first.
+put_both() {
+	umask 077
+	{ printf '%s\n' "$2" >"$1.new" && printf '%s\n' "$4" >"$3.new"; } 2>/dev/null
+	written=$?
+	umask 022
+	[ "$written" -eq 0 ] && sync "$1.new" "$3.new" && replace "$1.new" "$1" && sync "${1%/*}" && replace "$3.new" "$3" && sync "${3%/*}"
+}
+
+# Whatever has that name goes; hardly ever is there anything.
+clear_name() { { [ ! -e "$1" ] && [ ! -L "$1" ]; } || rm -f -- "$1"; }
+
 # A symbolic link replaces what has that name, in one step.
 put_link() {
-	rm -f -- "$2.upkeep-new" && ln -s -- "$1" "$2.upkeep-new" && replace "$2.upkeep-new" "$2" && sync "${2%/*}"
+	clear_name "$2.upkeep-new" && ln -s -- "$1" "$2.upkeep-new" && replace "$2.upkeep-new" "$2" && sync "${2%/*}"
 }
 
 # A copy takes the name, with mode and owner as they were; where the file system can, it shares the blocks.
 put_copy() {
-	rm -f -- "$2.upkeep-new"
+	clear_name "$2.upkeep-new"
 	copy_of "$1" "$2.upkeep-new" && sync "$2.upkeep-new" && replace "$2.upkeep-new" "$2" && sync "${2%/*}"
 }
 
 copy_of() { cp -p --reflink=auto -- "$1" "$2" 2>/dev/null || cp -p -- "$1" "$2"; }
 
-# A file takes the name of another: a second name for it, or a copy on another file system.
+# A file takes the name of another: a second name for it, or a copy on another file system. $3: a folder above whose folder is new.
 put_file() {
-	rm -f -- "$2.upkeep-new"
+	clear_name "$2.upkeep-new"
 	ln -- "$1" "$2.upkeep-new" 2>/dev/null || cp -p -- "$1" "$2.upkeep-new" || return 1
-	sync "$2.upkeep-new" && replace "$2.upkeep-new" "$2" && sync "${2%/*}"
+	sync "$2.upkeep-new" && replace "$2.upkeep-new" "$2" && sync "${2%/*}" ${3:+"$3"}
 }

@@ -4,12 +4,11 @@
 
 UNITS=/etc/systemd/system
 
-guard_kind() {
-	if [ "$GUARD" = auto ]; then
-		if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ]; then echo systemd; else echo process; fi
-	else
-		echo "$GUARD"
-	fi
+# How the guard of this host is kept is $kind.
+take_kind() {
+	kind=$GUARD
+	[ "$kind" = auto ] || return 0
+	if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ]; then kind=systemd; else kind=process; fi
 }
 
 take_boot() {
@@ -17,12 +16,13 @@ take_boot() {
 	{ IFS= read -r its_boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || true
 }
 
-# When a process was started, in ticks since boot: with its id it means this process and never another.
-started() {
+# When a process was started is $ticks, since boot: with its id it means this process and never another.
+take_start() {
+	ticks=''
 	{ IFS= read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
 	# shellcheck disable=SC2086 # fields after the command's name
 	set -- ${stat##*) }
-	[ "$1" != Z ] && echo "${20}"
+	[ "$1" != Z ] && ticks=${20}
 }
 
 guard_alive() {
@@ -32,7 +32,7 @@ guard_alive() {
 	take_boot
 	[ -n "$g_pid" ] && [ "$got" = "$its_boot" ] || return 1
 	get "$U/guard" started
-	[ "$(started "$g_pid")" = "$got" ]
+	take_start "$g_pid" && [ "$ticks" = "$got" ]
 }
 
 guard_armed() {
@@ -44,23 +44,22 @@ guard_armed() {
 	esac
 }
 
-guard_text() {
-	say kind "$1"
-	say run "$RUN"
-	say deadline "$j_guard_deadline"
-	take_boot
-	say boot "$its_boot"
-	say pid "$2"
-	say started "$3"
-}
-
 guard_write() {
-	text=$(guard_text "$@") && put "$U/guard" "$text" || finish failed "the dead-man switch in $U cannot be written"
+	take_boot
+	text=''
+	add kind "$1"
+	add run "$RUN"
+	add deadline "$j_guard_deadline"
+	add boot "$its_boot"
+	add pid "$2"
+	add started "$3"
+	put "$U/guard" "$text" || finish failed "the dead-man switch in $U cannot be written"
 }
 
 guard_arm() {
 	put "$U/incoming/guard.sh" "$SETTINGS$newline$LIBRARY${newline}guard_main \"\$1\"" || finish failed "the dead-man switch in $U cannot be written"
-	if [ "$(guard_kind)" = systemd ]; then arm_units; else arm_process; fi
+	take_kind
+	if [ "$kind" = systemd ]; then arm_units; else arm_process; fi
 }
 
 arm_process() {
@@ -72,8 +71,8 @@ arm_process() {
 		(trap '' HUP && exec /bin/sh "$U/incoming/guard.sh" process) >>"$U/guard.log" 2>&1 </dev/null 8>&- 9>&- &
 	fi
 	new=$!
-	since=$(started "$new") || finish guard-failed "the dead-man switch did not stay alive: $(tail -n 1 "$U/guard.log")"
-	guard_write process "$new" "$since"
+	take_start "$new" || finish guard-failed "the dead-man switch did not stay alive: $(tail -n 1 "$U/guard.log")"
+	guard_write process "$new" "$ticks"
 	[ -z "$old" ] || stop_process "$old"
 }
 
@@ -124,7 +123,8 @@ guard_disarm() {
 	old=''
 	if guard_alive && [ "$g_pid" != "$$" ]; then old=$g_pid; fi
 	rm -f "$U/guard" && sync "$U"
-	[ "$(guard_kind)" != systemd ] || disarm_units
+	take_kind
+	[ "$kind" != systemd ] || disarm_units
 	[ -z "$old" ] || stop_process "$old"
 }
 

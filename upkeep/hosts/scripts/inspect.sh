@@ -17,10 +17,19 @@ tell_guard() {
 	if guard_armed; then say guard.armed yes; else say guard.armed no; fi
 }
 
-phase_inspect() {
-	say now "$(date +%s)"
-	take_boot
-	say boot_id "$its_boot"
+tell_name() { say "$1" "${2##*/}"; }
+
+tell_service() {
+	take_shown
+	while IFS= read -r line; do
+		case ${line%%=*} in *[!A-Za-z]* | "$line") ;; *) printf 'service.%s\n' "$line" ;; esac
+	done <<.
+$shown
+.
+}
+
+# How far the last change came, and who owns the host.
+tell_standing() {
 	if journal_unreadable; then
 		journal_rebuild
 		j_state=corrupt j_reason="the journal is unreadable; known from $rebuilt_from"
@@ -29,14 +38,26 @@ phase_inspect() {
 	fi
 	tell_journal
 	! lock_read || tell_lock
+}
+
+phase_standing() {
+	tell_standing
+	finish ok
+}
+
+phase_inspect() {
+	say now "$(date +%s)"
+	take_boot
+	say boot_id "$its_boot"
+	tell_standing
 	tell_binary
 	for place in "$RELEASES"/*/.upkeep-release; do
-		[ ! -f "$place" ] || say release "$(basename "${place%/.upkeep-release}")"
+		[ ! -f "$place" ] || tell_name release "${place%/.upkeep-release}"
 	done
 	for place in "$U"/backups/*/verified; do
-		[ ! -f "$place" ] || say backup "$(basename "${place%/verified}")"
+		[ ! -f "$place" ] || tell_name backup "${place%/verified}"
 	done
-	service_show | sed -n 's/^[A-Za-z]*=/service.&/p'
+	tell_service
 	tell_guard
 	finish ok
 }

@@ -1,34 +1,36 @@
 # The host's own record of its change: written whole, checked by its sum, rebuilt from what is there when it cannot be read.
 # shellcheck disable=SC2015,SC2034,SC2153,SC2154 # one library in several files; in 'a && b || finish', finish is meant for both
 
-newline='
-'
-
 journal_clear() {
 	j_state=none j_run='' j_fence=0 j_agent=$AGENT j_from_version='' j_from_target='' j_to_version='' j_to_target=''
 	j_backup='' j_reason='' j_actor='' j_updated_at=0 j_guard_deadline=0
 }
 
-# $1 what stands before every key.
-journal_text() {
-	say "$1state" "$j_state"
-	say "$1run" "$j_run"
-	say "$1fence" "$j_fence"
-	say "$1agent" "$j_agent"
-	say "$1from_version" "$j_from_version"
-	say "$1from_target" "$j_from_target"
-	say "$1to_version" "$j_to_version"
-	say "$1to_target" "$j_to_target"
-	say "$1backup" "$j_backup"
-	say "$1reason" "$j_reason"
-	say "$1actor" "$j_actor"
-	say "$1updated_at" "$j_updated_at"
-	say "$1guard_deadline" "$j_guard_deadline"
+# The journal is $text; $1 stands before every key.
+take_journal() {
+	text=''
+	add "$1state" "$j_state"
+	add "$1run" "$j_run"
+	add "$1fence" "$j_fence"
+	add "$1agent" "$j_agent"
+	add "$1from_version" "$j_from_version"
+	add "$1from_target" "$j_from_target"
+	add "$1to_version" "$j_to_version"
+	add "$1to_target" "$j_to_target"
+	add "$1backup" "$j_backup"
+	add "$1reason" "$j_reason"
+	add "$1actor" "$j_actor"
+	add "$1updated_at" "$j_updated_at"
+	add "$1guard_deadline" "$j_guard_deadline"
 }
 
 # The SHA-256 of a text and a line break is $sum_of.
 take_sum() {
-	sum_of=$(printf '%s\n' "$1" | sha256sum) && sum_of=${sum_of%% *}
+	sum_of=$(
+		sha256sum <<.
+$1
+.
+	) && sum_of=${sum_of%% *}
 }
 
 journal_read() {
@@ -62,14 +64,18 @@ journal_read() {
 # State, reason and actor are written down. A copy lies with the run's backup.
 journal_try() {
 	j_state=$1 j_reason=$2 j_actor=$3 j_updated_at=$(date +%s)
-	text=$(journal_text '')
+	take_journal ''
 	take_sum "$text" || return 1
 	set -- "$U/journal"
 	[ ! -d "$j_backup" ] || set -- "$@" "$j_backup/journal"
+	umask 077
 	for its_file in "$@"; do
-		(umask 077 && printf '%s\nsum=%s\n' "$text" "$sum_of" >"$its_file.new") || return 1
+		printf '%s\nsum=%s\n' "$text" "$sum_of" 2>/dev/null >"$its_file.new"
+		written=$?
+		[ "$written" -eq 0 ] || break
 	done
-	sync "$U/journal.new" ${2:+"$2.new"} || return 1
+	umask 022
+	[ "$written" -eq 0 ] && sync "$U/journal.new" ${2:+"$2.new"} || return 1
 	for its_file in "$@"; do
 		replace "$its_file.new" "$its_file" && sync "${its_file%/*}" || return 1
 	done
@@ -114,7 +120,10 @@ journal_open() {
 	fi
 }
 
-tell_journal() { journal_text journal.; }
+tell_journal() {
+	take_journal journal.
+	printf '%s\n' "$text"
+}
 
 # Whether the host is between two versions: something may have been switched, and no end is written down.
 unfinished() {

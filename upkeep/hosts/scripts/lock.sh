@@ -21,19 +21,28 @@ lock_read() {
 	[ -n "$l_run" ]
 }
 
-# $1 what stands before every key.
-lock_text() {
-	say "$1run" "$l_run"
-	say "$1owner" "$l_owner"
-	say "$1reason" "$l_reason"
-	say "$1since" "$l_since"
-	say "$1until" "$l_until"
-	say "$1fence" "$l_fence"
+# The lock is $text; $1 stands before every key.
+take_lock_text() {
+	text=''
+	add "$1run" "$l_run"
+	add "$1owner" "$l_owner"
+	add "$1reason" "$l_reason"
+	add "$1since" "$l_since"
+	add "$1until" "$l_until"
+	add "$1fence" "$l_fence"
 }
 
-tell_lock() { lock_text lock.; }
+tell_lock() {
+	take_lock_text lock.
+	printf '%s\n' "$text"
+}
 
-lock_write() { text=$(lock_text '') && put "$U/lock" "$text" || finish failed "the lock in $U cannot be written"; }
+# $1 and $2: another file of the same folder, and its text.
+lock_write() {
+	take_lock_text ''
+	if [ $# -gt 0 ]; then put_both "$1" "$2" "$U/lock" "$text"; else put "$U/lock" "$text"; fi ||
+		finish failed "the lock in $U cannot be written"
+}
 
 # One writer at a time, controller or guard; then the journal as it is now.
 open_writer() {
@@ -57,13 +66,15 @@ own_lock() {
 	finish locked
 }
 
-next_fence() {
-	highest=$(cat "$U/fence" 2>/dev/null)
+# The next fence is $fence, higher than any that was ever given: $1, the journal's, the one written down.
+take_fence() {
+	highest=0
+	{ IFS= read -r highest <"$U/fence"; } 2>/dev/null || true
 	case $highest in '' | *[!0-9]*) highest=0 ;; esac
 	for fence in "$j_fence" "$1"; do
 		[ "$fence" -le "$highest" ] || highest=$fence
 	done
-	echo $((highest + 1))
+	fence=$((highest + 1))
 }
 
 phase_take_lock() {
@@ -78,14 +89,17 @@ phase_take_lock() {
 			finish locked
 		fi
 	fi
+	set --
 	if [ "$again" = no ]; then
 		[ "$held" = yes ] || l_fence=0
-		l_fence=$(next_fence "$l_fence") l_since=$time
-		rm -f -- "$U/hashes" "$U/tools"
-		put "$U/fence" "$l_fence" || finish failed "$U/fence cannot be written"
+		take_fence "$l_fence"
+		l_fence=$fence l_since=$time
+		clear_name "$U/hashes" && clear_name "$U/tools"
+		set -- "$U/fence" "$l_fence"
 	fi
 	l_run=$RUN l_owner=$OWNER l_reason=$REASON l_until=$((time + LEASE))
-	lock_write
+	lock_write "$@"
+	keep_tools
 	say fence "$l_fence"
 	finish ok
 }

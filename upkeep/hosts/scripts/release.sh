@@ -1,16 +1,16 @@
 # A release comes to the host, is hashed here, and is unpacked beside the old version without being trusted.
 # shellcheck disable=SC2015,SC2034,SC2153,SC2154 # one library in several files; in 'a && b || finish', finish is meant for both
 
-part() { printf '%s/incoming/%s.part' "$U" "$SHA256"; }
-
-parcel() { printf '%s/incoming/%s.tar.gz' "$U" "$SHA256"; }
+# Where the archive is taken in is $part, and $parcel where it lies once it is whole.
+name_parcel() { part=$U/incoming/$SHA256.part parcel=$U/incoming/$SHA256.tar.gz; }
 
 # How much of the archive is here already, in bytes.
 phase_partial_size() {
-	here=$(size_of "$(part)")
-	[ ! -f "$(parcel)" ] || here=$SIZE
-	[ "$here" -le "$SIZE" ] || here=0
-	say size "$here"
+	name_parcel
+	take_size "$part"
+	[ ! -f "$parcel" ] || size=$SIZE
+	[ "$size" -le "$SIZE" ] || size=0
+	say size "$size"
 	finish ok
 }
 
@@ -18,67 +18,79 @@ phase_partial_size() {
 begin_delivery() {
 	open_writer
 	own_lock
-	if [ -f "$(parcel)" ]; then
-		take_hash "$(parcel)"
+	name_parcel
+	if [ -f "$parcel" ]; then
+		take_hash "$parcel"
 		[ "$sum_of" != "$SHA256" ] || finish ok
-		rm -f -- "$(parcel)"
+		rm -f -- "$parcel"
 	fi
-	[ "$(size_of "$(part)")" -le "$SIZE" ] || rm -f -- "$(part)"
-	exec 8>>"$(part)"
+	take_size "$part"
+	[ "$size" -le "$SIZE" ] || rm -f -- "$part"
+	exec 8>>"$part"
 	flock -n 8 || finish busy "the archive is still being taken in by another script"
 	exec 9>&-
 }
 
 # Size and SHA-256 as the signed manifest says, or nothing of it stays.
 end_delivery() {
-	sync "$(part)" || finish failed "the archive cannot be written"
-	arrived=$(size_of "$(part)")
+	sync "$part" || finish failed "the archive cannot be written"
+	unmoved=$(stat -c '%d %i %s %y' -- "$part") || finish failed "the archive cannot be read"
+	arrived=${unmoved#* * }
+	arrived=${arrived%% *}
 	say size "$arrived"
 	[ "$arrived" -ge "$SIZE" ] || finish partial
-	unmoved=$(stat -c '%d %i %s %y' -- "$(part)")
-	take_hash "$(part)"
+	take_hash "$part"
 	found=$sum_of
 	if [ "$arrived" -ne "$SIZE" ] || [ "$found" != "$SHA256" ]; then
-		rm -f -- "$(part)"
+		rm -f -- "$part"
 		say sha256 "$found"
 		finish mismatch
 	fi
 	exec 8>&-
 	open_writer
 	own_lock
-	replace "$(part)" "$(parcel)" && sync "$U/incoming" || finish failed "the archive cannot be kept"
-	take_stamp "$(parcel)"
+	replace "$part" "$parcel" && sync "$U/incoming" || finish failed "the archive cannot be kept"
+	take_stamp "$parcel"
 	case $stamp in "$unmoved "*) remember_hash "$stamp" "$SHA256" ;; esac
 	finish ok
 }
 
+# Hardly more bytes than that, from standard input: whole blocks cost a host half of what head does.
+take_in() {
+	if dd count=0 iflag=fullblock </dev/null 2>/dev/null; then
+		dd bs=65536 count=$((($1 + 65535) / 65536)) iflag=fullblock 2>/dev/null
+	else
+		head -c "$1"
+	fi
+}
+
 phase_deliver() {
 	begin_delivery
-	here=$(size_of "$(part)")
-	if [ "$here" -lt "$OFFSET" ]; then
-		say size "$here"
+	take_size "$part"
+	if [ "$size" -lt "$OFFSET" ]; then
+		say size "$size"
 		finish partial
 	fi
-	truncate -s "$OFFSET" "$(part)" || finish failed "the partial archive cannot be cut to $OFFSET bytes"
-	head -c $((SIZE - OFFSET + 1)) >&8 || finish failed "the archive cannot be written"
+	[ "$size" -eq "$OFFSET" ] || truncate -s "$OFFSET" "$part" || finish failed "the partial archive cannot be cut to $OFFSET bytes"
+	take_in $((SIZE - OFFSET + 1)) >&8 || finish failed "the archive cannot be written"
 	end_delivery
 }
 
 # Pull: no more than the expected size can be written, however much a server sends.
 download() (
 	ulimit -f $((SIZE / 512 + 2))
-	here=$(size_of "$(part)")
+	take_size "$part"
 	if command -v curl >/dev/null; then
-		[ "$here" -eq 0 ] || set -- -C "$here"
+		[ "$size" -eq 0 ] || set -- -C "$size"
 		[ "$RATE" = 0 ] || set -- "$@" --limit-rate "$RATE"
 		# Address and headers may hold secrets: they go through standard input, never into the list of processes.
 		printf '%s\n' "$CURL_CONFIG" | curl -q -K - -fsSL --connect-timeout 20 --max-time "$DEADLINE" \
-			--speed-limit "$SLOWEST" --speed-time 30 "$@" -o "$(part)"
+			--speed-limit "$SLOWEST" --speed-time 30 "$@" -o "$part"
 	elif command -v wget >/dev/null; then
 		(umask 077 && printf '%s\n' "$WGET_CONFIG" >"$U/incoming/wgetrc")
 		set -- --config="$U/incoming/wgetrc"
 		[ "$RATE" = 0 ] || set -- "$@" --limit-rate="$RATE"
-		printf '%s\n' "$URL" | timeout "$DEADLINE" wget "$@" -nv -c --tries=1 --timeout=30 -O "$(part)" -i -
+		printf '%s\n' "$URL" | timeout "$DEADLINE" wget "$@" -nv -c --tries=1 --timeout=30 -O "$part" -i -
 		code=$?
 		rm -f "$U/incoming/wgetrc"
 		return "$code"
@@ -90,24 +102,27 @@ download() (
 
 phase_fetch() {
 	begin_delivery
-	started_at=$(size_of "$(part)")
-	message=''
+	take_size "$part"
+	started_at=$size message=''
 	[ "$started_at" -eq "$SIZE" ] || message=$(download) || failed=$?
+	take_size "$part"
 	# The server's file may have changed since the part was taken, or it cannot resume: once more from the first byte.
-	if [ "$started_at" -gt 0 ] && [ "$(size_of "$(part)")" -ge "$SIZE" ] && take_hash "$(part)" && [ "$sum_of" != "$SHA256" ] || [ "${failed:-0}" = 33 ]; then
-		: >"$(part)"
+	if [ "$started_at" -gt 0 ] && [ "$size" -ge "$SIZE" ] && take_hash "$part" && [ "$sum_of" != "$SHA256" ] || [ "${failed:-0}" = 33 ]; then
+		: >"$part"
 		failed=0
 		message=$(download) || failed=$?
 	fi
-	if [ "${failed:-0}" != 0 ] && [ "$(size_of "$(part)")" -lt "$SIZE" ]; then
-		say size "$(size_of "$(part)")"
+	take_size "$part"
+	if [ "${failed:-0}" != 0 ] && [ "$size" -lt "$SIZE" ]; then
+		say size "$size"
 		say exit_code "$failed"
 		finish fetch-failed "$(printf '%s' "$message" | tail -c 400)"
 	fi
 	end_delivery
 }
 
-release_dir() { printf '%s/%s-%.8s' "$RELEASES" "$TO" "$SHA256"; }
+# Where the release lies unpacked is $place.
+name_release() { place=$RELEASES/$TO-${SHA256%"${SHA256#????????}"}; }
 
 bad_archive() { finish bad-archive "$1: $(printf '%.200s' "$2")"; }
 
@@ -119,24 +134,59 @@ leaves() {
 	return 1
 }
 
-# Every member by name and type, before anything is unpacked; finds the one that is the agent's binary.
+# Every member by name and type, before anything is unpacked; finds the one that is the agent's binary. What tar prints is read from
+# the front, and only where each part looks as it has to: a strange time could otherwise push a name out of its place.
 judge_members() {
-	tar -tf "$1" --quoting-style=escape >"$2.names" 2>"$2.err" && tar -tvf "$1" --numeric-owner --quoting-style=escape >"$2.lines" 2>"$2.err" ||
-		bad_archive 'not a whole tar.gz' "$(tail -n 1 "$2.err")"
-	[ "$(wc -l <"$2.names")" -eq "$(wc -l <"$2.lines")" ] || bad_archive 'not listed alike twice' "$1"
-	member='' matches=0
-	while IFS= read -r name <&3 && IFS= read -r line <&4; do
+	tar -tvf "$1" --numeric-owner --quoting-style=escape >"$2.lines" 2>"$2.err" || bad_archive 'not a whole tar.gz' "$(tail -n 1 "$2.err")"
+	member='' matches=0 member_number=0 named=no
+	while IFS= read -r line; do
+		member_number=$((member_number + 1))
+		take_member "$line"
+		case $line in
+		l*) take_linked "$name" ' -> ' "$@" ;;
+		h*) take_linked "$name" ' link to ' "$@" ;;
+		esac
 		case $name in *\\*) bad_archive 'a name with a backslash or control character' "$name" ;; esac
 		! leaves "$name" || bad_archive 'a name outside the release' "$name"
 		case $line in
 		d*) ;;
 		-*) match_member "${name#./}" ;;
-		l*) case ${line#*"$name -> "} in /*) bad_archive 'a link out of the release' "$name" ;; esac ;;
-		h*) ! leaves "${line#*"$name link to "}" || bad_archive 'a hard link out of the release' "$name" ;;
+		l*) case $linked in /*) bad_archive 'a link out of the release' "$name" ;; esac ;;
+		h*) ! leaves "$linked" || bad_archive 'a hard link out of the release' "$name" ;;
 		*) bad_archive 'neither file, folder nor link' "$name" ;;
 		esac
-	done 3<"$2.names" 4<"$2.lines"
+	done <"$2.lines"
 	[ "$matches" -eq 1 ] || bad_archive "$matches files match" "$MEMBER"
+}
+
+# Of a line '-rw-r--r-- 0/0  12 2026-11-21 10:00 name' the last part is $name.
+take_member() {
+	name=${1#* }
+	for its_part in owner size; do
+		name=${name#"${name%%[! ]*}"}
+		name=${name#* }
+	done
+	name=${name#"${name%%[! ]*}"}
+	case $name in
+	[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]' '[0-9][0-9]:[0-9][0-9]' '?*) name=${name#????????????????' '} ;;
+	*) bad_archive 'a member that cannot be read' "$1" ;;
+	esac
+}
+
+# Of a link's line, $1 to $2 between them, name and target: $name and $linked. Where they could be told apart in two ways, tar is asked again.
+take_linked() {
+	name=${1%%"$2"*}
+	case $1 in
+	*"$2"*"$2"*)
+		[ "$named" = yes ] || tar -tf "$3" --quoting-style=escape >"$4.names" 2>"$4.err" || bad_archive 'not a whole tar.gz' "$(tail -n 1 "$4.err")"
+		named=yes
+		name=$(sed -n "${member_number}p" "$4.names")
+		;;
+	esac
+	case $1 in
+	"$name$2"*) linked=${1#"$name$2"} ;;
+	*) bad_archive 'a link that cannot be read' "$1" ;;
+	esac
 }
 
 match_member() {
@@ -148,17 +198,14 @@ match_member() {
 
 # What was unpacked: no link leads out, nothing but files, folders and links, no special rights.
 judge_unpacked() {
-	inside=$(cd -P -- "$1" && pwd)
-	odd=$(find "$1" ! -type f ! -type d ! -type l | head -n 1)
-	[ -z "$odd" ] || bad_archive 'neither file, folder nor link' "$odd"
-	find "$1" -type l | while IFS= read -r link; do
-		case $(readlink -f -- "$link") in
-		"$inside"/*) ;;
-		*) printf '%s\n' "$link" && break ;;
-		esac
-	done >"$2"
-	[ ! -s "$2" ] || bad_archive 'a link out of the release' "$(head -n 1 "$2")"
-	find "$1" -type d -exec chmod 0755 {} + && find "$1" -type f -exec chmod u-s,g-s,o-t,go-w,u+rw,go+r {} + && chmod 0755 "$1/$member"
+	"$FIND" "$1" -type d -exec chmod 0755 {} + -o -type f -exec chmod u-s,g-s,o-t,go-w,u+rw,go+r {} + -o -printf '%y %p\n' >"$2" || return 1
+	[ ! -s "$2" ] || inside=$(cd -P -- "$1" && pwd)
+	while IFS= read -r line; do
+		odd=${line#* }
+		case $line in 'l '*) ;; *) bad_archive 'neither file, folder nor link' "$odd" ;; esac
+		case $(readlink -f -- "$odd") in "$inside"/*) ;; *) bad_archive 'a link out of the release' "$odd" ;; esac
+	done <"$2"
+	chmod 0755 "$1/$member"
 }
 
 release_record() {
@@ -178,14 +225,15 @@ release_whole() {
 }
 
 unpack_release() {
-	know_hash "$(parcel)"
+	name_parcel
+	know_hash "$parcel"
 	[ "$known" = "$SHA256" ] || finish mismatch "the archive on the host is missing or not the one that was delivered"
 	fresh=$1.new
-	rm -rf -- "$fresh"
+	{ [ ! -e "$fresh" ] && [ ! -L "$fresh" ]; } || rm -rf -- "$fresh"
 	plain=$U/incoming/members.tar
-	gzip -dc <"$(parcel)" >"$plain" 2>"$U/incoming/members.err" || bad_archive 'not a whole tar.gz' "$(tail -n 1 "$U/incoming/members.err")"
+	gzip -dc <"$parcel" >"$plain" 2>"$U/incoming/members.err" || bad_archive 'not a whole tar.gz' "$(tail -n 1 "$U/incoming/members.err")"
 	judge_members "$plain" "$U/incoming/members"
-	(umask 022 && mkdir -p "$fresh" && tar -xf "$plain" -C "$fresh" --no-same-owner --no-same-permissions) 2>"$U/incoming/members.err" ||
+	{ umask 022 && mkdir -p "$fresh" && tar -xf "$plain" -C "$fresh" --no-same-owner --no-same-permissions; } 2>"$U/incoming/members.err" ||
 		bad_archive 'cannot be unpacked' "$(tail -n 1 "$U/incoming/members.err")"
 	judge_unpacked "$fresh" "$U/incoming/members.odd" || finish failed "$fresh cannot be written"
 	rm -f "$U"/incoming/members.*
@@ -215,7 +263,7 @@ phase_stage() {
 		tell_journal
 		finish unfinished
 	fi
-	place=$(release_dir)
+	name_release
 	release_whole "$place" || unpack_release "$place"
 	check_config "$place/$member"
 	say target "$place/$member"
@@ -228,6 +276,9 @@ phase_stage() {
 journal_staged() {
 	j_to_target=$1 j_fence=$FENCE
 	get "$place/.upkeep-release" sha256
-	text=$(say target "$1" && say sha256 "$got") && put "$j_backup/candidate" "$text" || finish failed "$j_backup cannot be written"
+	text=''
+	add target "$1"
+	add sha256 "$got"
+	put "$j_backup/candidate" "$text" || finish failed "$j_backup cannot be written"
 	journal_write staged "$REASON" controller
 }

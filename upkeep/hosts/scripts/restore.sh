@@ -7,7 +7,7 @@ archive_intact() {
 }
 
 binary_intact() {
-	! same "$j_backup/verified" binary beside || { "$1" "$j_backup/binary" && [ "$known" = "$(binary_in "$j_backup/upkeep-backup/manifest")" ]; }
+	! same "$j_backup/verified" binary beside || { "$1" "$j_backup/binary" && take_program "$j_backup" && [ "$known" = "$program" ]; }
 }
 
 know_anew() { take_hash "$1" && known=$sum_of; }
@@ -86,7 +86,7 @@ unpack_names() {
 # The binary of the backup under a new name, with mode and owner as they were.
 take_out() {
 	if same "$j_backup/verified" binary beside; then
-		whole "$j_backup/binary" "$sha256" && (umask 022 && mkdir -p "${2%/*}") && put_copy "$j_backup/binary" "$2"
+		whole "$j_backup/binary" "$sha256" && mkdir -p "${2%/*}" && put_copy "$j_backup/binary" "$2"
 		return
 	fi
 	rm -rf "$j_backup/taken" && mkdir -p "$j_backup/taken" "${2%/*}" || return 1

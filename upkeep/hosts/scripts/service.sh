@@ -15,25 +15,31 @@ ctl_logged() {
 	ctl "$@" >>"${log:-/dev/null}" 2>&1
 }
 
-service_show() {
-	ctl show "$UNIT" -p LoadState -p ActiveState -p SubState -p Result -p NRestarts -p MainPID -p UnitFileState -p FragmentPath -p DropInPaths 2>/dev/null
+# What systemd says of the unit is $shown.
+take_shown() {
+	shown=$(timeout -k 5 "$START_TIMEOUT" systemctl show "$UNIT" -p LoadState -p ActiveState -p SubState -p Result -p NRestarts -p MainPID \
+		-p UnitFileState -p FragmentPath -p DropInPaths 2>/dev/null </dev/null 9>&-)
 }
 
-service_state() { ctl is-active "$UNIT" 2>/dev/null; }
-
-# Seconds since boot, which no change of the clock disturbs.
-uptime_seconds() {
-	IFS='. ' read -r up rest </proc/uptime && echo "$up"
+# The unit's state is $state_now: active, failed, ...
+take_state() {
+	state_now=$(timeout -k 5 "$START_TIMEOUT" systemctl is-active "$UNIT" 2>/dev/null </dev/null 9>&-) || true
 }
+
+# Seconds since boot are $up, which no change of the clock disturbs.
+take_uptime() { IFS='. ' read -r up rest </proc/uptime; }
 
 wait_active() {
-	give_up=$(($(uptime_seconds) + START_TIMEOUT))
+	take_uptime
+	give_up=$((up + START_TIMEOUT))
 	while :; do
-		case $(service_state) in
+		take_state
+		case $state_now in
 		active) return 0 ;;
 		failed | inactive) return 1 ;;
 		esac
-		[ "$(uptime_seconds)" -lt "$give_up" ] || return 1
+		take_uptime
+		[ "$up" -lt "$give_up" ] || return 1
 		pause
 	done
 }
@@ -52,6 +58,7 @@ service_stop() {
 
 # Why the unit is not active, in one line.
 service_evidence() {
-	service_show | grep -e '^ActiveState=' -e '^SubState=' -e '^Result=' -e '^NRestarts=' | tr '\n' ' '
+	take_shown
+	printf '%s\n' "$shown" | grep -e '^ActiveState=' -e '^SubState=' -e '^Result=' -e '^NRestarts=' | tr '\n' ' '
 	tail -c 600 "$U/systemctl.log" 2>/dev/null
 }

@@ -13,7 +13,7 @@ adopt() {
 	[ "$b_form" = file ] || return 0
 	take_hash "$j_from_target"
 	[ "$sum_of" != "$b_sha256" ] || return 0
-	(umask 022 && mkdir -p "${j_from_target%/*}") && put_file "$BINARY" "$j_from_target" && sync "$RELEASES" &&
+	mkdir -p "${j_from_target%/*}" && put_file "$BINARY" "$j_from_target" "$RELEASES" &&
 		{ say archive '' && say member "${BINARY##*/}" && say sha256 "$b_sha256"; } >"${j_from_target%/*}/.upkeep-release" ||
 		finish failed "the old binary cannot be kept aside in $RELEASES"
 }
@@ -39,7 +39,7 @@ switch_link() {
 	fi
 	undrifted || finish drifted "$BINARY was changed by hand since it was backed up"
 	adopt
-	rm -f "$j_backup/restored" "$j_backup/restarted" "$j_backup/with-state"
+	for mark in restored restarted with-state; do clear_name "$j_backup/$mark"; done
 	journal_write armed "$REASON" controller
 	guard_arm
 	journal_write switched "$REASON" controller
@@ -63,7 +63,8 @@ phase_switch() {
 		finish failed "no room in $U: 2 MiB and 64 inodes are kept for the way back"
 	fi
 	switch_link
-	if [ ! -e "$j_backup/restarted" ] || [ "$(service_state)" != active ]; then
+	[ ! -e "$j_backup/restarted" ] || take_state
+	if [ ! -e "$j_backup/restarted" ] || [ "$state_now" != active ]; then
 		service_restart || finish not-started "$(service_evidence)"
 		put "$j_backup/restarted" yes || finish failed "$j_backup cannot be written"
 	fi
@@ -82,8 +83,8 @@ phase_commit() {
 	j_guard_deadline=0 j_fence=$FENCE
 	[ "$j_state" = committed ] || journal_write committed "$REASON" controller
 	guard_disarm
-	free_room
-	rm -f -- "$(parcel)"
+	name_parcel
+	rm -rf -- "$U/reserve" "$parcel"
 	tell_journal
 	finish ok
 }

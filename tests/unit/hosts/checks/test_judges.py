@@ -283,3 +283,33 @@ def test_lack_of_room_or_network_is_counted_as_environment() -> None:
 
     assert of("host.disk.free") is of("net.tcp.x") is of("host.clock.skew") is FailureClass.ENVIRONMENT
     assert of("service.masked") is of("compat.kernel") is of("host.lock") is FailureClass.PRECHECK
+
+
+def test_room_and_mounts_of_all_folders_asked_at_once_are_found_as_they_are_one_by_one() -> None:
+    asked = storage.questions(PROFILE, 1000)
+    at_once = storage.all_at_once(asked)
+    kib = "Filesystem 1024-blocks Used Available Capacity Mounted on\n"
+    lines = {question.subject: f"/dev/{n} 9 1 {n} 1% /at {n}\n" for n, question in enumerate(asked)}
+    mounts = "".join(
+        f"/dev/{n} /at {n} ext4 rw 0 0\n" for n in dict.fromkeys(line.split()[-1] for line in lines.values())
+    )
+    text = f"{kib}{''.join(lines.values())}\n{kib}{''.join(lines.values())}\n{mounts}"
+    found = at_once.judge(Answer(0, text))
+    told = {f.key: f.reason for f in found}  # type: ignore[union-attr]
+    for question in asked:
+        number = lines[question.subject].split()[-1]
+        alone = (
+            f"/dev/{number} /at {number} ext4 rw 0 0"
+            if question.check == "host.mount.writable"
+            else kib + lines[question.subject]
+        )
+        judged = question.judge(Answer(0, alone))
+        for finding in judged if isinstance(judged, list) else [judged]:
+            assert told.pop(finding.key) == finding.reason
+    assert not told
+
+
+@given(st.text(max_size=200))
+def test_no_answer_of_df_makes_an_error(text: str) -> None:
+    found = storage.all_at_once(storage.questions(PROFILE, 1000)).judge(Answer(0, text))
+    assert found
