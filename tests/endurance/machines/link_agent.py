@@ -107,7 +107,11 @@ class Agent:
         host, _, port = self.config["listen"].rpartition(":")
         with socket.create_server((host, int(port))) as listener:
             while True:
-                self.answer(listener.accept()[0])
+                try:
+                    self.answer(listener.accept()[0])
+                except OSError as error:
+                    self.log("WARN", f"health page: {error}")
+                    time.sleep(1)
 
     def answer(self, visitor: socket.socket) -> None:
         up = int(time.monotonic() - self.started)
