@@ -20,7 +20,7 @@ from upkeep.domain.change import HostOutcome, HostResult, Step
 from upkeep.domain.diagnosis import Causes, Diagnosis, diagnose
 from upkeep.domain.failure import FailureClass
 from upkeep.domain.finding import Finding, Verdict
-from upkeep.errors import HostError, HostKeyRejected, LoginRefused, PrivilegeRefused, ServiceError
+from upkeep.errors import HostError, HostKeyRejected, LoginRefused, PrivilegeRefused, ServiceError, shorten
 from upkeep.hosts.checks.catalogued import RECENT
 from upkeep.hosts.inspection import inspect_host as ask_host
 from upkeep.services.node_findings import node_findings
@@ -154,9 +154,8 @@ def _not_reached(error: HostError) -> Finding:
         check = "reach.hostkey"
     elif isinstance(error, (LoginRefused, PrivilegeRefused)):
         check = "reach.login"
-    return Finding(
-        check=check, verdict=Verdict.FAIL, reason=error.problem, evidence=error.evidence, remedy=error.remedy
-    )
+    reason = f"{error.problem} ({shorten(error.evidence)})" if error.evidence else error.problem
+    return Finding(check=check, verdict=Verdict.FAIL, reason=reason, evidence=error.evidence, remedy=error.remedy)
 
 
 def _from_centre(work: HostWork) -> list[Finding]:

@@ -14,10 +14,11 @@ from tasks.session import HostWork, RunSession
 from upkeep.domain.change import HostOutcome, HostResult, Step
 from upkeep.domain.diagnosis import Cause, Diagnosis
 from upkeep.domain.failure import FailureClass
+from upkeep.domain.finding import Verdict
 from upkeep.domain.repairs import RepairKind, Repairs, with_certificates, with_value
 from upkeep.errors import AuditError, BadInput, StepFailed, UpkeepError, shorten
 from upkeep.hosts.host_repair import HostRepair
-from upkeep.services.node_findings import HEARTBEAT
+from upkeep.services.node_findings import HEARTBEAT, REGISTERED
 
 _MOST_CAUSES = 3
 """One behind the other: what a repaired cause hid."""
@@ -60,20 +61,28 @@ def repair(session: RunSession, host: str, found: Diagnosis, look: Look) -> tupl
 
 
 def _repaired(repairing: _Repairing, found: Diagnosis) -> tuple[Diagnosis, HostResult | None]:
-    done: list[str] = []
+    done: dict[str, str] = {}
     for _ in range(_MOST_CAUSES):
         kinds = repairs_for(found, repairing.rules)
-        if not kinds or found.likely is None:
+        if not kinds or found.likely is None or found.likely.cause.id in done:
             break
         cause = found.likely.cause
         found, removed = _remove(repairing, cause, kinds)
         if not removed:
-            return found, _still_there(cause, kinds, done)
-        done.append(f"{cause.id} ({removed})")
-    if found.likely is not None:
+            return found, _still_there(cause, kinds, list(done.values()))
+        done[cause.id] = f"{cause.id} ({removed})"
+    if found.likely is not None and found.likely.cause.id not in done:
         return found, None
-    reason = f"repaired: {', '.join(done)}; nothing is wrong any more between this host and its control centre"
+    reason = f"repaired: {', '.join(done.values())}; {_what_is_left(found)}"
     return found, HostResult(outcome=HostOutcome.PASSED, reason=reason)
+
+
+def _what_is_left(found: Diagnosis) -> str:
+    """A certificate added on the host makes up for what the control centre goes on leaving out."""
+    if found.likely is None:
+        return "nothing is wrong any more between this host and its control centre"
+    evidence = found.likely.evidence[0]
+    return f"the agent is online; still so at the other end: {evidence.key}: {evidence.reason}"
 
 
 def _still_there(cause: Cause, kinds: Sequence[RepairKind], done: Sequence[str]) -> HostResult:
@@ -98,25 +107,35 @@ def _remove(repairing: _Repairing, cause: Cause, kinds: Sequence[RepairKind]) ->
         except StepFailed:
             _take_back(repairing, f"{kind} failed")
             raise
-        found, heard = _when_settled(repairing, began)
+        found, heard = _when_settled(repairing, began, kind)
         still = any(one.cause.id == cause.id for one in found.suspicions)
-        if not still and (heard or found.likely):
+        if (not still and (heard or found.likely)) or _settled(found, kind, heard=heard):
             return found, kind
         why = f"{cause.id} is still there" if still else "the control centre has not heard of the agent"
         _take_back(repairing, f"{why} after {kind}")
     return found, ""
 
 
-def _when_settled(repairing: _Repairing, began: float) -> tuple[Diagnosis, bool]:
+def _when_settled(repairing: _Repairing, began: float, kind: RepairKind) -> tuple[Diagnosis, bool]:
     """The diagnosis as soon as nothing is wrong and the agent was heard of since, or the one at the end of the time."""
     until = time.monotonic() + repairing.rules.verify_within.total_seconds()
     ended = time.monotonic()
     while True:
         found = repairing.look(timedelta(seconds=time.monotonic() - began))
         heard = _heard_within(found, time.monotonic() - ended)
-        if (found.likely is None and heard) or time.monotonic() >= until:
+        if _settled(found, kind, heard=heard) or time.monotonic() >= until:
             return found, heard
         repairing.session.pause(_LOOK_EVERY_SECONDS)
+
+
+def _settled(found: Diagnosis, kind: RepairKind, *, heard: bool) -> bool:
+    """Nothing is wrong, or a chain was completed on the host and the agent is online: nobody completes the server's from there."""
+    return heard and (found.likely is None or (kind == "chain" and _online(found)))
+
+
+def _online(found: Diagnosis) -> bool:
+    seen = [f for layer in found.layers for f in layer.findings if f.check == REGISTERED]
+    return bool(seen) and all(f.verdict is Verdict.PASS for f in seen)
 
 
 def _heard_within(found: Diagnosis, seconds: float) -> bool:

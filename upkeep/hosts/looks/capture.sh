@@ -25,7 +25,8 @@ $1 == mark { code = $2; next }
     pair = from " " to
     if (flags == "S") { syns++; if (pair in asked) again++; asked[pair] = 1 }
     if (flags == "S.") answered[to " " from] = 1
-    if (flags ~ /R/) resets++
+    # Only those of the other side: a question that Upkeep asks and ends with data unread resets as well.
+    if (flags ~ /R/ && from ~ ("[.]" port "$")) resets++
     if (seq ~ /:/) { data++; if ((pair seq) in sent) again++; sent[pair seq] = 1 }
 }
 END {

@@ -18,7 +18,7 @@ kernel { next }
 /(^|[^A-Za-z])ERROR([^A-Za-z]|$)/ || low ~ /level=error/ { seen("error") }
 /(^|[^A-Za-z])WARN(ING)?([^A-Za-z]|$)/ || low ~ /level=warn/ { seen("warn") }
 /(^|[^A-Za-z])DEBUG([^A-Za-z]|$)/ || low ~ /level=debug/ { seen("debug") }
-low ~ /connection reset|broken pipe|reset by peer|unexpected eof/ { seen("resets") }
+low ~ /connection reset|broken pipe|reset by peer|unexpected eof|eof occurred/ { seen("resets") }
 low ~ /heartbeat[^a-z]*(.*)(miss|fail|timeout|timed out|late|lost)|(miss|lost|failed|late)[a-z]* heartbeat/ { seen("heartbeats") }
 low ~ /unauthori[sz]ed|authentication fail|invalid (credential|token)|expired token|token (has )?expired|status 40[13]/ { seen("logins") }
 low ~ /out of memory|cannot allocate|no space left|too many open files|resource temporarily unavailable/ { seen("resources") }

@@ -21,7 +21,9 @@ PACKAGES = (
     "curl",
     "dbus",
     "iproute2",
+    "iputils-ping",
     "netcat-openbsd",
+    "nftables",
     "openssh-server",
     "openssl",
     "procps",
@@ -29,6 +31,7 @@ PACKAGES = (
     "sudo",
     "systemd",
     "systemd-sysv",
+    "tcpdump",
 )
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
 APT_SOURCES = Path("/etc/apt")

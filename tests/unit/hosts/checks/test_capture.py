@@ -68,6 +68,12 @@ def test_resets_are_counted(world: World) -> None:
     assert (found["resets"].verdict, found["resets"].value) == (Verdict.WARN, 1)
 
 
+def test_a_reset_of_the_hosts_own_is_none_of_the_way(world: World) -> None:
+    own = "10:00:00.4 eth0  Out IP 10.0.0.9.4000 > 10.0.0.2.8443: Flags [R], seq 9, win 0, length 0"
+    found = captured(world, [*session(4000), own])
+    assert (found["resets"].verdict, found["resets"].value) == (Verdict.PASS, 0)
+
+
 def test_silence_is_nothing_to_judge(world: World) -> None:
     found = captured(world, [])
     assert {finding.verdict for finding in found.values()} == {Verdict.PASS}
