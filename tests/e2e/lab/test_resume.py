@@ -86,7 +86,7 @@ def test_a_run_that_is_still_conducted_cannot_be_taken_up(lab: Lab, controller: 
             refused.append(controller("resume", "last"))
         return bool(refused)
 
-    kill_when(controller, lab, ask, changes=("healthy_time=60s", "healthy_deadline=2m"))
+    kill_when(controller, lab, ask, changes=("healthy_time=30s", "healthy_deadline=1m"))
     assert refused[0].returncode == 4
     assert "is being conducted by a living process" in refused[0].stderr
 
