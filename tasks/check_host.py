@@ -51,7 +51,7 @@ def look(session: RunSession, host: str, *, stage: str = "") -> Checked:
             artifact_size_bytes=max(artifact.size_bytes for artifact in session.release.artifacts),
             now=datetime.now(UTC),
         )
-        state = work.change.inspect()
+        state = work.change.standing()
         own = session.record.id if state.lock and state.lock.run == session.record.id else None
         left_behind = run_left_behind(session, state) or own
         findings = [_excused(finding, left_behind) for finding in findings]

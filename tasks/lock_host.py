@@ -12,7 +12,7 @@ from upkeep.domain.change import UNFINISHED, Step
 from upkeep.domain.plan import Plan
 from upkeep.errors import HostError
 from upkeep.hosts.host_change import Order
-from upkeep.hosts.host_state import HostState
+from upkeep.hosts.host_state import Standing
 from upkeep.process import lives
 
 
@@ -47,7 +47,7 @@ def lease_of(plan: Plan) -> timedelta:
 
 @contextmanager
 def locked(
-    session: RunSession, work: HostWork, order: Order, *, stage: str, state: HostState | None = None
+    session: RunSession, work: HostWork, order: Order, *, stage: str, state: Standing | None = None
 ) -> Iterator[Order]:
     """Hold the host's lock; what a dead run left half-done is put back first. `state` is what the host said of itself just now.
 
@@ -55,7 +55,7 @@ def locked(
         StepFailed: the host belongs to another run that may still live (cause HostLocked), or cannot be locked.
     """
     with session.step(work.host.name, Step.LOCK, stage=stage) as step:
-        state = state or work.change.inspect()
+        state = state or work.change.standing()
         left_behind = run_left_behind(session, state)
         fence = work.change.take_lock(order, take_over=left_behind is not None or session.resumed)
         order = dataclasses.replace(order, fence=fence)
@@ -69,7 +69,7 @@ def locked(
         _unlock(session, work, order, stage)
 
 
-def run_left_behind(session: RunSession, state: HostState) -> str | None:
+def run_left_behind(session: RunSession, state: Standing) -> str | None:
     """The run that holds the host's lock or an unfinished change, if its controller process is known to be dead."""
     holder = state.lock.run if state.lock else state.journal.run if state.journal.state in UNFINISHED else ""
     if not holder or holder == session.record.id:

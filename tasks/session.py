@@ -24,7 +24,7 @@ from upkeep.domain.record import RunRecord
 from upkeep.domain.release import Release
 from upkeep.errors import ArtifactError, Cancelled, Refused, StepFailed, UpkeepError
 from upkeep.hosts.host_change import HostChange
-from upkeep.hosts.host_state import HostState
+from upkeep.hosts.host_state import Standing
 from upkeep.hosts.ssh_target import SshTarget
 from upkeep.hosts.transport import Transport
 from upkeep.services.control_centre import ControlCentreClient
@@ -42,7 +42,7 @@ class Passed:
     """What a host that may be changed said of itself, and when (monotonic seconds)."""
 
     facts: HostFacts
-    state: HostState
+    state: Standing
     at_seconds: float
 
 
@@ -157,7 +157,7 @@ class RunSession:
         rows = self.history.findings_of(self.record.id, host, phase)
         return tuple(row.finding for row in rows if row.at == rows[-1].at)
 
-    def remember_passed(self, host: str, facts: HostFacts, state: HostState) -> None:
+    def remember_passed(self, host: str, facts: HostFacts, state: Standing) -> None:
         """Keep what a host that may be changed said of itself just now."""
         self.passed[host] = Passed(facts, state, time.monotonic())
 

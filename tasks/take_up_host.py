@@ -20,7 +20,7 @@ def own_journal(session: RunSession, host: str) -> Journal:
     """
     work = session.work(host)
     with session.step(host, Step.WATCH) as step:
-        journal = work.change.inspect().journal
+        journal = work.change.standing().journal
         step.body["journal"] = journal.state.value
     return journal if journal.run == session.record.id else Journal()
 

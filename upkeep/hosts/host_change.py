@@ -17,7 +17,7 @@ from upkeep.errors import BackupError, BadInput
 from upkeep.hosts.hidden import secrets_of, without
 from upkeep.hosts.host_objection import objection
 from upkeep.hosts.host_script import one_line, profile_settings, script
-from upkeep.hosts.host_state import Answer, BackupManifest, HostState, read_answer
+from upkeep.hosts.host_state import Answer, BackupManifest, HostState, Standing, read_answer
 from upkeep.hosts.transport import Limits, Transport
 
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -69,6 +69,14 @@ class HostChange:
             HostError: the host could not be asked or its answer not be read.
         """
         return self._ask("inspect", {}).state()
+
+    def standing(self) -> Standing:
+        """How far the last change came, and who owns the host: of what `inspect` tells, what costs the host next to nothing.
+
+        Raises:
+            HostError: the host could not be asked or its answer not be read.
+        """
+        return self._ask("standing", {}).standing()
 
     def take_lock(self, order: Order, *, take_over: bool = False) -> int:
         """Make the host this run's own and return the fence; the same run comes in again, an expired lock is taken over.

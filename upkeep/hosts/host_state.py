@@ -52,11 +52,17 @@ class Guard:
 
 
 @dataclass(frozen=True)
-class HostState:
-    """A host's own truth about its change; `now` is its clock in seconds since 1970."""
+class Standing:
+    """How far a host's last change came, and who owns the host."""
 
     journal: Journal
     lock: Lock | None
+
+
+@dataclass(frozen=True)
+class HostState(Standing):
+    """A host's own truth about its change; `now` is its clock in seconds since 1970."""
+
     binary: Binary
     releases: tuple[str, ...]
     backups: tuple[str, ...]
@@ -149,6 +155,10 @@ class Answer:
         skipped, vanished = self.all("skipped"), self.all("vanished")
         sha256, binary = self.get("sha256"), self.get("binary_sha256")
         return BackupManifest(self.get("run"), self.get("path"), sha256, size, files, skipped, vanished, binary)
+
+    def standing(self) -> Standing:
+        """Everything `standing` asks."""
+        return Standing(self.journal(), self.lock())
 
     def state(self) -> HostState:
         """Everything `inspect` asks."""

@@ -23,6 +23,13 @@ def link(name: str, to: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
     return info
 
 
+def late(name: str) -> tarfile.TarInfo:
+    """A time that tar prints wider than others: what stands behind it moves."""
+    info = tarfile.TarInfo(name)
+    info.mtime = 253_402_300_800
+    return info
+
+
 def special(name: str, kind: bytes) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.devmajor, info.devminor = kind, 1, 3
@@ -50,6 +57,10 @@ BAD = {
     "a file through a link": [AGENT, link("agent-x/up", "../../.."), ("agent-x/up/evil", b"x", 0o644)],
     "a hard link out": [AGENT, link("agent-x/hard", "/etc/passwd", tarfile.LNKTYPE)],
     "a hard link with ..": [AGENT, link("agent-x/hard", "../../../../etc/passwd", tarfile.LNKTYPE)],
+    "a name that a strange time hides": [AGENT, late("agent-x/late"), ("/tmp/upkeep-evil", b"x", 0o644)],
+    "a strange time": [AGENT, late("agent-x/late")],
+    "a link with two arrows that leads out": [AGENT, link("agent-x/a -> b", "/etc/passwd")],
+    "a hard link that can be read in two ways": [AGENT, link("agent-x/a link to b", "/etc/passwd", tarfile.LNKTYPE)],
     "a device": [AGENT, special("agent-x/null", tarfile.CHRTYPE)],
     "a pipe": [AGENT, special("agent-x/pipe", tarfile.FIFOTYPE)],
     "a line break": [AGENT, ("agent-x/a\nb", b"x", 0o644)],

@@ -143,8 +143,9 @@ def test_sockets_and_pipes_are_skipped_and_noted_and_links_and_holes_are_no_trou
     assert manifest.size_bytes < 200_000
 
 
-def test_a_folder_reached_through_a_link_is_backed_up_with_what_it_holds(machine: Machine) -> None:
-    real = machine.root / "data/agent"
+@pytest.mark.parametrize("name", ["agent", "[a]g*\\t?"])
+def test_a_folder_reached_through_a_link_is_backed_up_with_what_it_holds(machine: Machine, name: str) -> None:
+    real = machine.root / "data" / name
     real.parent.mkdir()
     machine.config.parent.rename(real)
     machine.config.parent.symlink_to(real)

@@ -32,12 +32,12 @@ digest() { sum_of=$(sha256sum) && printf '%s\n' "${sum_of%% *}"; }
 on_path openssl
 OPENSSL=$found
 
-# The SHA-256 of a file is $sum_of, empty when it cannot be read.
+# The SHA-256 of a file is $sum_of, empty when it cannot be read. $2: its size in bytes where it is known; openssl takes long to start.
 take_hash() {
-	sum_of=''
+	sum_of='' its_size=${2:-unknown}
 	[ -f "$1" ] || return 0
 	{
-		[ ! -x "$OPENSSL" ] || sum_of=$("$OPENSSL" dgst -sha256 -r <"$1")
+		[ ! -x "$OPENSSL" ] || [ "${#its_size}" -lt 7 ] || sum_of=$("$OPENSSL" dgst -sha256 -r <"$1")
 		case $sum_of in [0-9a-f]*' *'*) sum_of=${sum_of%% *} ;; *) sum_of='' ;; esac
 		[ "${#sum_of}" -eq 64 ] || { sum_of=$(sha256sum <"$1") && sum_of=${sum_of%% *}; } || sum_of=''
 	} 2>/dev/null || true
@@ -68,7 +68,8 @@ know_fresh() {
 
 know_as_stamped() {
 	its_stamp=$stamp
-	take_hash "$1"
+	size=${stamp#* * }
+	take_hash "$1" "${size%% *}"
 	known=$sum_of
 	[ -n "$its_stamp" ] && [ -n "$known" ] || return 0
 	take_stamp "$1"

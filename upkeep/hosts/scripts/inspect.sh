@@ -28,10 +28,8 @@ $shown
 .
 }
 
-phase_inspect() {
-	say now "$(date +%s)"
-	take_boot
-	say boot_id "$its_boot"
+# How far the last change came, and who owns the host.
+tell_standing() {
 	if journal_unreadable; then
 		journal_rebuild
 		j_state=corrupt j_reason="the journal is unreadable; known from $rebuilt_from"
@@ -40,6 +38,18 @@ phase_inspect() {
 	fi
 	tell_journal
 	! lock_read || tell_lock
+}
+
+phase_standing() {
+	tell_standing
+	finish ok
+}
+
+phase_inspect() {
+	say now "$(date +%s)"
+	take_boot
+	say boot_id "$its_boot"
+	tell_standing
 	tell_binary
 	for place in "$RELEASES"/*/.upkeep-release; do
 		[ ! -f "$place" ] || tell_name release "${place%/.upkeep-release}"
