@@ -10,8 +10,12 @@ from typing import Any
 from upkeep.errors import HostError
 from upkeep.hosts.transport import Limits, Reply, Transport
 
-_LOOKED_AT, _KEPT, _NAMED = 1000, 400, 120
+_LOOKED_AT, _KEPT, _NAMED = 8000, 400, 120
 """Characters: what is masked, of that what is kept, and how much of a script tells which one it was."""
+
+CHANGE = "change: "
+"""Of the transaction's own phases what they print is kept: they print states and hashes. Anything else may print files of the host, or
+base64 in which no secret would be seen and masked; what was made of that are the step's findings."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,9 @@ class Listened:
         except HostError as error:
             self._keep(CommandRun(named(script), become, 0.0, ended=f"{type(error).__name__}: {error}"[:_LOOKED_AT]))
             raise
-        shown = reply.stdout[:_LOOKED_AT].decode("utf-8", "replace")
-        errors, size = reply.stderr[:_LOOKED_AT], len(reply.stdout)
-        self._keep(CommandRun(named(script), become, reply.seconds, reply.exit_code, "", shown, errors, size))
+        name, errors, size = named(script), reply.stderr[:_LOOKED_AT], len(reply.stdout)
+        shown = reply.stdout[:_LOOKED_AT].decode("utf-8", "replace") if name.startswith(CHANGE) else ""
+        self._keep(CommandRun(name, become, reply.seconds, reply.exit_code, "", shown, errors, size))
         return reply
 
     def rest(self) -> bool:
@@ -88,7 +92,7 @@ def named(script: str) -> str:
     """Which script this is, as its author calls it: a phase of the change, the check's questions, or how it begins."""
     last = script.rstrip()[-_NAMED:].rpartition("\n")[2]
     if last.startswith("phase_"):
-        return f"change: {last.removeprefix('phase_').replace('_', ' ')}"
+        return f"{CHANGE}{last.removeprefix('phase_').replace('_', ' ')}"
     if last == "wait" and "\nask" in script:
         return "questions of the checks"
     return script.lstrip()[:_NAMED].partition("\n")[0]

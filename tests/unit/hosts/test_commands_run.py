@@ -45,8 +45,8 @@ def test_a_script_without_an_end_is_told_with_what_ended_it() -> None:
 
 def test_no_part_of_a_secret_stays_where_output_is_cut() -> None:
     printed = "x" * 350 + SECRET + "y" * 5000
-    host = Listened(FakeTransport().on("cat", printed))
-    reply = host.run("cat /etc/agent.conf")
+    host = Listened(FakeTransport().on("phase_inspect", printed))
+    reply = host.run("phase_inspect")
     assert reply.text == printed, "who asked gets all of it"
     (told,) = [one.told(clean) for one in host.ran()]
     assert "hunter2" not in told["stdout"]
@@ -56,10 +56,20 @@ def test_no_part_of_a_secret_stays_where_output_is_cut() -> None:
 
 def test_what_streams_to_a_sink_is_not_kept() -> None:
     host, got = Listened(FakeTransport().on("tar", "an archive")), bytearray()
-    host.run("tar -c /etc", sink=got.extend)
+    host.run("tar -c /etc\nphase_read_backup", sink=got.extend)
     assert bytes(got) == b"an archive"
     (told,) = [one.told(clean) for one in host.ran()]
     assert "stdout" not in told
+
+
+@pytest.mark.parametrize("script", ["head\nask 0 10 'df'\nwait\n", 'set -- /etc/agent.conf\ncat -- "$1"'])
+def test_answers_in_base64_and_files_of_the_host_are_not_kept_because_no_secret_would_be_seen_in_them(
+    script: str,
+) -> None:
+    host = Listened(FakeTransport().on(script, "ebde450f:0:aHVudGVyMg=="))
+    host.run(script)
+    (told,) = [one.told(clean) for one in host.ran()]
+    assert (told["exit_code"], told["bytes_out"], "stdout" in told) == (0, 23, False)
 
 
 @pytest.mark.parametrize(
