@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from upkeep.errors import Unreachable
 from upkeep.hosts.commands_run import Listened, named
 from upkeep.hosts.fake import FakeTransport
+from upkeep.hosts.question import Question, script_of
 from upkeep.hosts.transport import Reply
 
+DF = Question("disk", "df", lambda _: [])
 SECRET = "hunter2" * 20
 
 
@@ -76,7 +80,9 @@ def test_answers_in_base64_and_files_of_the_host_are_not_kept_because_no_secret_
     ("script", "name"),
     [
         ("lib\nphase_back_up\n", "change: back up"),
-        ("head\nask 0 10 'df'\nwait\n", "questions of the checks"),
+        (script_of([DF], "n"), "questions of the checks"),
+        (script_of([DF, replace(DF, slow=True)], "n"), "questions of the checks"),
+        (script_of([replace(DF, plain=True)], "n"), "questions of the checks"),
         ("set -- 'agent.service' 60\nwhile :; do :; done\n", "set -- 'agent.service' 60"),
         ("", ""),
         ("x" * 1000, "x" * 120),
