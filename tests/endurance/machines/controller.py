@@ -48,6 +48,9 @@ class Controller:
         for host in self.hosts:
             listed["hosts"][host.name]["vars"] = {"centre": host.centre.address}
         own = profile(str(chains / "root.pem"), "{{ centre }}")
+        own["control_centre"]["ca"] = str(
+            self.folder / "authority.pem"
+        )  # a controller that knows the intermediate already
         own["trust"] = {"keys": [{"id": "site", "file": str(self.folder / "release.pub")}]}
         self.write("inventory.yaml", listed)
         self.write("profile.yaml", own)
