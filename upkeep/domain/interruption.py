@@ -69,10 +69,20 @@ class _Found:
             results=self.results,
             verdicts=tuple(self.verdicts),
             begun=tuple(self.begun),
-            undoing=tuple(self._undo(host, stage) for host, stage in self.undoing.items()),
+            undoing=tuple(self._undo(host, stage) for host, stage in (self._found_worse() | self.undoing).items()),
             down=tuple(self.down),
             stop=self.stop,
         )
+
+    def _found_worse(self) -> dict[str, str]:
+        """Hosts that got worse and had no turn to go back yet, and their stages."""
+        stages = self.stage_plan.stages if self.stage_plan else ()
+        return {
+            host: stage.name
+            for stage in stages
+            for host in stage.hosts
+            if host in self.worse and host in self.results and self.results[host].outcome is HostOutcome.COMMITTED
+        }
 
     def _undo(self, host: str, stage: str) -> Undo:
         """A host that got worse still counts as a failure of the change, whoever ends its way back."""

@@ -63,3 +63,33 @@ def test_a_host_going_back_for_a_gate_is_no_failure_of_its_own() -> None:
     left = interrupted([PLANNED, committed("h1"), gate, begun])
     assert left is not None
     assert left.undoing == (Undo("h1", "canary", "errors above 10"),)
+
+
+def test_a_host_found_worse_just_before_a_kill_goes_back_for_that_and_not_for_the_stop_that_followed() -> None:
+    left = interrupted(
+        [
+            PLANNED,
+            committed("h1"),
+            committed("h2"),
+            event("stage.looked", stage="canary", body={"worse": {"h1": ["the unit is failed"]}, "silent": []}),
+            event("run.stopped", reason="2 of 2 failed", body={"kind": "failures", "undo": "roll back stage"}),
+        ]
+    )
+    assert left is not None
+    assert left.undoing == (
+        Undo("h1", "canary", "got worse after the change: the unit is failed", FailureClass.REGRESS),
+    )
+
+
+def test_a_host_found_worse_that_is_back_already_is_left_alone() -> None:
+    back = HostResult(outcome=HostOutcome.ROLLED_BACK, failure_class=FailureClass.REGRESS)
+    left = interrupted(
+        [
+            PLANNED,
+            committed("h1"),
+            event("stage.looked", stage="canary", body={"worse": {"h1": ["the unit is failed"]}, "silent": []}),
+            event("host.result", host="h1", body=back.model_dump(mode="json", exclude={"reason"})),
+        ]
+    )
+    assert left is not None
+    assert left.undoing == ()
