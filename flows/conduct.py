@@ -18,6 +18,7 @@ from tasks.may_start import MayStart
 from tasks.session import RunSession
 from tasks.shards import Shards, shards_for
 from tasks.steady_clock import steady_now, wall_now
+from tasks.suspension import suspension
 from upkeep.domain.approval_rule import Awaited
 from upkeep.domain.engine import Engine
 from upkeep.domain.orders import Change, Changed, Checked, Event, Look, Order, StopAsked, Undo
@@ -77,6 +78,7 @@ def _conduct(session: RunSession, engine: Engine, hand_out: Callable[[Order, Ans
     stages = StageBook(session, engine)
     stages.note()
     while open_orders or not (engine.finished or suspended or engine.waits_for):
+        suspended = suspended or suspension()
         for order in [] if suspended else engine.orders(steady_now()):
             stages.note()
             hand_out(order, answers)

@@ -20,6 +20,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 
+from tasks.suspension import suspension
 from upkeep.errors import Cancelled
 
 LARGE_RUN_HOSTS = 20
@@ -90,7 +91,10 @@ class HostWork:
         self.answer: Future[Any] = Future()
 
     def do(self) -> None:
-        """Call it; whatever it raises is its answer."""
+        """Call it, unless the run was suspended meanwhile; whatever it raises is its answer."""
+        if pause := suspension():
+            self.answer.set_exception(pause)
+            return
         try:
             self.answer.set_result(self._call(*self._arguments))
         except BaseException as error:  # noqa: BLE001 - the per-host boundary; a defect is the host's answer too

@@ -1,4 +1,4 @@
-"""How cost grows with hosts, and whether slow hosts slow the others: `make growth`; tables, and build/growth.json.
+"""How cost grows with hosts: `make growth`; a table, and build/growth.json.
 
 The work is `pre_update_check`, which reads only: any number of addresses can share one directory tree.
 """
@@ -9,42 +9,34 @@ import argparse
 import itertools
 import json
 import os
-import platform
 import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tests.bench import documents
-from tests.bench.__main__ import BUILD, commit
 from tests.bench.hosts import Fleet
 from tests.bench.measure import Cost, adopt_orphans, measured
-from tests.bench.slow import KINDS, doors
+from tests.bench.record import BUILD, machine, when
 from tests.bench.tools import prefect
 
 RESULT = Path("build/growth.json")
-SLOW_SHARE = 0.05
 
 
 def main() -> None:
     asked = _arguments()
     adopt_orphans()
-    known: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {"growth": {}, "slow": {}}
-    known["machine"] = f"{os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}"
+    known: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {"growth": {}}
+    known["machine"] = machine()
     with prefect(BUILD / "prefect") as server:
         for count in asked.hosts:
             with shared_tree(asked.folder, count) as hosts:
                 cost, _ = check(hosts, server)
-            known["growth"][str(count)] = {**cost.plain(), **per_host(cost, count), **told()}
-            save(known)
-        for kind in asked.slow:
-            known["slow"][f"{kind}, {asked.of} hosts"] = {**beside_slow(asked, kind, server), **told()}
+            known["growth"][str(count)] = {**cost.plain(), **per_host(cost, count), **when()}
             save(known)
 
 
@@ -75,32 +67,6 @@ def finished(database: Path) -> dict[str, float]:
         return {host: (datetime.fromisoformat(ended) - began).total_seconds() for host, ended in rows}
 
 
-def beside_slow(asked: argparse.Namespace, kind: str, server: dict[str, Any]) -> dict[str, Any]:
-    """When the sound hosts are done, with and without one in twenty that is slow."""
-    with shared_tree(asked.folder, asked.of) as hosts, doors(hosts) as opened:
-        _, alone = check(hosts, server)
-        slow = hosts.hosts[:: round(1 / SLOW_SHARE)]
-        inventory = yaml.safe_load((hosts.folder / "inventory.yaml").read_text())
-        public = " ".join((hosts.folder / "host_key.pub").read_text().split()[:2])
-        with hosts.known_hosts.open("a") as known:
-            for host in slow:
-                port = opened.open(host, kind)
-                inventory["hosts"][host.address]["port"] = port
-                known.write(f"[{host.address}]:{port} {public}\n")
-        beside = hosts.folder / "slow.yaml"
-        beside.write_text(yaml.safe_dump(inventory))
-        cost, together = check(hosts, server, beside)
-    sound = [host.address for host in hosts.hosts if host not in slow]
-    without, with_slow = (max(times[host] for host in sound) for times in (alone, together))
-    return {
-        "slow_hosts": len(slow),
-        "sound_done_without": round(without, 2),
-        "sound_done_with": round(with_slow, 2),
-        "ratio": round(with_slow / without, 2),
-        "all_done_with": round(cost.wall, 2),
-    }
-
-
 @contextmanager
 def shared_tree(folder: Path, count: int) -> Iterator[Fleet]:
     """So many addresses, all with the first one's tree and agent."""
@@ -115,10 +81,6 @@ def shared_tree(folder: Path, count: int) -> Iterator[Fleet]:
 
 def per_host(cost: Cost, count: int) -> dict[str, float]:
     return {"controller_cpu_ms_per_host": round(1000 * cost.controller_cpu / count, 1)}
-
-
-def told() -> dict[str, str]:
-    return {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "commit": commit()}
 
 
 def save(known: dict[str, Any]) -> None:
@@ -138,23 +100,17 @@ def table(known: dict[str, Any]) -> list[str]:
         further = m.get("controller_cpu_ms_per_further_host", "")
         cells = (count, m["wall"], m["controller_cpu"], m["controller_cpu_ms_per_host"], further, m["peak_mib"])
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    lines += ["", "| one host in twenty is | sound hosts done, s, without | with | ratio |", "| --- " * 4 + "|"]
-    for kind, m in known["slow"].items():
-        lines.append(f"| {kind} | {m['sound_done_without']} | {m['sound_done_with']} | {m['ratio']} |")
     return lines
 
 
 def _arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make growth", description=__doc__)
-    parser.add_argument("--hosts", default="10,50,200,1000", help="numbers of addresses; 5000 takes long")
-    parser.add_argument("--slow", default=",".join(KINDS), help=f"kinds of slow hosts, of {', '.join(KINDS)}")
-    parser.add_argument("--of", type=int, default=100, help="hosts in the runs with slow ones")
+    parser.add_argument("--hosts", default="10,50,200,1000,5000", help="numbers of addresses")
     parser.add_argument(
         "--folder", type=Path, default=Path("/var/tmp/upkeep-growth"), help="where the hosts' tree lies"
     )
     asked = parser.parse_args(words)
     asked.hosts = [int(count) for count in asked.hosts.split(",") if count]
-    asked.slow = [kind for kind in asked.slow.split(",") if kind]
     return asked
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.bench import neighbours, start
 from tests.bench.tools import TOOLS
 
 DOCUMENT, FIGURES = Path("docs/speed.md"), Path("build/bench.json")
@@ -35,7 +36,15 @@ def figures(known: dict[str, Any]) -> str:
         told = [f"{name} {value:g}" for name, value in sorted(about.items()) if name.startswith("ratio_")]
         if told:
             lines += ["", f"Theirs divided by ours (wall): {', '.join(told)}."]
+    for title, part in (("Start", start), ("Bad neighbours", neighbours)):
+        name = part.__name__.rpartition(".")[2]
+        if name in known:
+            lines += ["", f"### {title}", "", *part.table(known[name]), "", told(known[name])]
     return "\n".join(lines)
+
+
+def told(about: dict[str, Any]) -> str:
+    return f"Measured {about['at']}, {about['commit']}, load {about['load']:g} at the end."
 
 
 def row(tool: str, m: dict[str, Any]) -> str:

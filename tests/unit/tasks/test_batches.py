@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from prefect import task
+from prefect.context import FlowRunContext
 from prefect.exceptions import Pause
+from prefect.states import Suspended
 
-from tasks.batches import BATCH_HOSTS, LARGE_RUN_HOSTS, Batch, Batches, host_tasks
+from tasks.batches import BATCH_HOSTS, LARGE_RUN_HOSTS, Batch, Batches, HostWork, host_tasks
 from upkeep.errors import Cancelled, Unreachable
 
 
@@ -116,6 +119,27 @@ def test_hosts_of_a_batch_that_prefect_never_begins_are_told_why(threads) -> Non
     answer = Batches(threads, refused).begin(step(str.upper), None, "h0")
     with pytest.raises(Pause, match="suspended"):
         answer.result(60)
+
+
+def test_when_a_run_is_suspended_the_hosts_of_its_open_batches_that_wait_for_their_turn_are_not_begun() -> None:
+    request = FlowRunContext.model_fields["flow_run_suspension_request"].get_default(call_default_factory=True)
+    done: list[str] = []
+
+    def work(host: str) -> None:
+        done.append(host)
+        request.mark_requested(Suspended())
+
+    first, second = (HostWork(step(work), (None, host)) for host in ("h0", "h1"))
+    token = FlowRunContext.__var__.set(SimpleNamespace(flow_run_suspension_request=request))
+    with ThreadPoolExecutor(1) as one_at_a_time:
+        batch = Batch(one_at_a_time, first)
+        assert batch.take(second)
+        batch.close()
+        batch.work()
+    FlowRunContext.__var__.reset(token)
+    assert (done, first.answer.result(60)) == (["h0"], None)
+    with pytest.raises(Pause):
+        second.answer.result(60)
 
 
 def test_a_run_that_breaks_off_leaves_no_batch_waiting_and_begins_no_further_host(monkeypatch) -> None:
