@@ -242,8 +242,8 @@ class AgentProfile(Document):
     control_centre: ControlCentre | None = None
     settings: dict[SettingName, Setting] = Field(
         default_factory=dict,
-        description="Settings of the agent and where each may come from; heartbeat_interval, heartbeat_timeout, keep_alive, session_timeout, "
-        "sync_interval, sync_retries and sync_timeout are also judged against each other",
+        description="Settings of the agent and where each may come from; heartbeat_interval, heartbeat_timeout, keep_alive, "
+        "session_timeout, sync_interval, sync_retries and sync_timeout are also judged against each other",
     )
     vars: dict[str, str] = Field(
         default_factory=dict, description="Values for placeholders that a host need not set itself"

@@ -26,13 +26,17 @@ class Setting(Document):
     """One configuration value and where it may come from; the first source of `order` that names it wins, then the default."""
 
     file: Text = Field("", description="File on the host")
-    drop_ins: Text = Field("", description="More files that win over it, e.g. /etc/mcp/agent.d/*.yaml; the last one wins")
+    drop_ins: Text = Field(
+        "", description="More files that win over it, e.g. /etc/mcp/agent.d/*.yaml; the last one wins"
+    )
     pattern: Text = Field(
         min_length=1,
         description="Extended regular expression (awk's): the line that names it; its value is what follows the first : or =",
     )
     env: Text = Field("", description="Variable of the agent's environment")
-    remote: Text = Field("", description="URL the host gets the value from, e.g. its control centre's settings, one a line or JSON")
+    remote: Text = Field(
+        "", description="URL the host gets the value from, e.g. its control centre's settings, one a line or JSON"
+    )
     default: Text = Field("", description="What the agent takes where nobody says anything")
     expect: Source | Literal[""] = Field("", description="The source that is meant to win; empty: any")
     order: tuple[Source, ...] = Field(

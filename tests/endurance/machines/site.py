@@ -93,7 +93,14 @@ journalctl -q --rotate
 journalctl -q --vacuum-time=1ms 2>/dev/null
 systemctl start $UNIT
 """
-SANE = {"heartbeat_interval": "30", "heartbeat_timeout": "75", "session_timeout": "90", "sync_interval": "120", "sync_retries": "3", "sync_timeout": "5"}
+SANE = {
+    "heartbeat_interval": "30",
+    "heartbeat_timeout": "75",
+    "session_timeout": "90",
+    "sync_interval": "120",
+    "sync_retries": "3",
+    "sync_timeout": "5",
+}
 SETTING = {"file": f"{FOLDER}/timing.conf", "drop_ins": f"{FOLDER}/timing.d/*.conf", "env": "LINK_TIMING"}
 """Cases write these; the small agent itself beats faster."""
 PATIENCE_SECONDS = 120

@@ -17,6 +17,7 @@ while [ $# -ge 9 ]; do
     shift 9
 done
 pid='' drop_ins=''
+# shellcheck disable=SC2154 # shown sets it
 ! shown MainPID || pid=$shown
 ! shown DropInPaths || drop_ins=$shown
 { [ ! -r "$R/proc/${pid:-0}/environ" ] || tr '\0' '\n' <"$R/proc/$pid/environ"; } 2>/dev/null | NUMBER=$n DROP_INS=$drop_ins awk '
