@@ -53,7 +53,16 @@ def lab_break(
     *,
     folder: Annotated[Path | None, typer.Option("--dir", help="Where; default $UPKEEP_HOME/lab")] = None,
 ) -> None:
-    """Inject a named fault into one host, or `heal` it."""
+    """Inject a named fault into one host, or `heal` it.
+
+    What `upkeep run connection_diagnosis --set hosts=HOST` then names: stopped, bad-config, wrong-address, wrong-ca, no-route,
+    firewall, refused, mtu, unreachable, frozen, wrong-host-key, masked, disk-full, inodes-full, clock-ahead.
+
+    What `upkeep run health_inspection` finds: unit-edited, permission-drift, config-edited.
+
+    What the next version then does, for changes that fail: crash-loop, dies-after-20s, not-registering, slow, error-flood,
+    wrong-version, config-rejected.
+    """
     from upkeep.commands import demonstrating  # noqa: PLC0415
 
     demonstrating.lab_break(host, fault, folder)

@@ -52,7 +52,8 @@ checks:
     http: {url: "http://127.0.0.1:7200/health", latency: 300ms}
   - id: site.heartbeat.interval
     asks: Which heartbeat interval is in force, and who says so?
-    setting: {file: /etc/mcp/agent.yaml, pattern: "^heartbeat_interval:", env: MCP_HEARTBEAT_INTERVAL, default: "30", expect: file}
+    setting: {file: /etc/mcp/agent.yaml, drop_ins: "/etc/mcp/agent.d/*.yaml", pattern: "^heartbeat_interval:", env: MCP_HEARTBEAT_INTERVAL,
+      remote: "http://127.0.0.1:7200/settings", default: "30", expect: file}
     warn: {below: 30, above: 60}
 adjust:
   agent.log.error: {warn: {above: 20}}    # other limits than the catalogue's
@@ -60,6 +61,10 @@ adjust:
 ```
 
 One way to ask: `script`, `http`, `tcp`, `dns`, `tls`, `command`, `metric` (as in profiles), `setting`, or `look` and `key`.
+
+A profile names its agent's `settings` in the same words (`settings: {heartbeat_interval: {file: …, pattern: …, env: …}}`). For each, every
+inspection shows which source wins and tells sources that disagree (`agent.setting.sources`); `heartbeat_interval`, `heartbeat_timeout`,
+`keep_alive`, `session_timeout`, `sync_interval`, `sync_retries` and `sync_timeout` are also judged against each other.
 """
 
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from upkeep.domain.document import Document, Duration, each_once
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.domain.profile import CommandProbe, DnsProbe, HttpProbe, Metric, Pattern, TcpProbe, TlsProbe
+from upkeep.domain.setting import Setting
 
 _ID = re.compile(r"^[a-z][a-z0-9_]*(\.(<[a-z]+>|[a-z0-9][a-z0-9_-]*))+$")
 _MOST_EVIDENCE = 600
@@ -63,16 +64,6 @@ class Trend(Document):
 
     reaches: float = Field(description="The figure at which it is too late, e.g. 100 for per cent used")
     within_days: float = Field(14, gt=0)
-
-
-class Setting(Document):
-    """One configuration value and where it may come from; what runs decides: environment before file before default."""
-
-    file: str = Field("", description="File on the host; {{ placeholders }} as in profiles")
-    pattern: Pattern = Field(description="Finds the value in the file, in its one group")
-    env: str = Field("", description="Variable of the agent's environment that wins over the file")
-    default: str = Field("", description="What the agent takes where nobody says anything")
-    expect: str = Field("", description="The source that is meant to win: file or environment; empty: any")
 
 
 class Check(Document):

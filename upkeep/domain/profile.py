@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from upkeep.domain.document import Document, Duration, FileMode, Name, SizeBytes
+from upkeep.domain.setting import Setting, SettingName
 from upkeep.domain.version import Version
 
 
@@ -239,6 +240,11 @@ class AgentProfile(Document):
     compatibility: tuple[Requirement, ...] = ()
     needs: Needs = Field(default_factory=Needs)
     control_centre: ControlCentre | None = None
+    settings: dict[SettingName, Setting] = Field(
+        default_factory=dict,
+        description="Settings of the agent and where each may come from; heartbeat_interval, heartbeat_timeout, keep_alive, "
+        "session_timeout, sync_interval, sync_retries and sync_timeout are also judged against each other",
+    )
     vars: dict[str, str] = Field(
         default_factory=dict, description="Values for placeholders that a host need not set itself"
     )

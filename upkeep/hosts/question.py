@@ -61,8 +61,9 @@ ask_together() {
 }
 """
 _TOGETHER_BYTES = 1 << 20
-_SOON = timedelta(seconds=5)
-"""So long those that nearly always answer at once may take together, before each is asked by itself with all its time."""
+_SOON = timedelta(seconds=6)
+"""So long those that nearly always answer at once may take together, before each is asked by itself with all its time. Longer
+than the built-in probes wait: one of them that hangs has given its answer by then, and costs its host no second asking."""
 
 
 @dataclass(frozen=True)

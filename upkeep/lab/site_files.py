@@ -140,7 +140,8 @@ def checks() -> dict[str, Any]:
         "net.centre.left",
     )
     rights = ("agent.user", "agent.privileges", "host.uptime", "host.system.id")
-    return {"adjust": {name: {"off": True} for name in (*own, *more, *rights)}}
+    quick = {"agent.heartbeat.interval": {"warn": {"below": 1, "above": 60}}}
+    return {"adjust": {**{name: {"off": True} for name in (*own, *more, *rights)}, **quick}}
 
 
 def triggers(spec: LabSpec) -> list[dict[str, Any]]:

@@ -93,6 +93,16 @@ journalctl -q --rotate
 journalctl -q --vacuum-time=1ms 2>/dev/null
 systemctl start $UNIT
 """
+SANE = {
+    "heartbeat_interval": "30",
+    "heartbeat_timeout": "75",
+    "session_timeout": "90",
+    "sync_interval": "120",
+    "sync_retries": "3",
+    "sync_timeout": "5",
+}
+SETTING = {"file": f"{FOLDER}/timing.conf", "drop_ins": f"{FOLDER}/timing.d/*.conf", "env": "LINK_TIMING"}
+"""Cases write these; the small agent itself beats faster."""
 PATIENCE_SECONDS = 120
 SHARED = {check for check, why in yaml.safe_load((HERE / "planted_checks.yaml").read_text("utf-8"))["elsewhere"].items() if "everybody's" in why}  # fmt: skip
 """Checks that say how busy this machine is, not how one of its hosts is."""
@@ -128,6 +138,7 @@ def profile(authority: str, address: str = NAME) -> dict[str, Any]:
             {"path": STATE, "owner": "link-agent:link-agent"},
         ],
         "control_centre": {"url": f"https://{address}:{PORT}", "ca": authority, "node": "{{ host }}"},
+        "settings": {name: {**SETTING, "pattern": f"^{name}:", "default": value} for name, value in SANE.items()},
     }
 
 

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 
 import pytest
 
 from tests.endurance.machines.controller import Controller
-from tests.endurance.test_hundred_inspections import HOW_OFTEN, LONGEST_SECONDS, PROGRAM
+from tests.endurance.test_hundred_inspections import HOW_OFTEN, LONGEST_SECONDS, PROGRAM, judge_inspections
 
 pytestmark = [pytest.mark.machines, pytest.mark.timeout(LONGEST_SECONDS + 300), pytest.mark.xdist_group("machines")]
 
 
 def test_clean_debian_hosts_raise_no_alarm_at_a_hundred_inspections(site: Controller) -> None:
-    release = site.hosts[0].sh(". /etc/os-release; echo $ID $VERSION_ID").strip()
-    assert release.split()[0] in {"debian", "ubuntu"}
+    release = site.hosts[0].sh(". /etc/os-release; echo $ID $VERSION_ID").split()
+    assert release[0] in {"debian", "ubuntu"}
     documents = [str(site.folder / name) for name in ("inventory.yaml", "plan.yaml")]
     words = site.hosts[0].fleet.control_command(sys.executable, "-c", PROGRAM, *documents, str(HOW_OFTEN))
-    done = subprocess.run(
-        words, env=site.environment(), capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    said = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(said) == HOW_OFTEN
-    alarms = {number: one for number, one in enumerate(said) if one["reason"] != "inspected: 0 new, 0 still, 0 gone"}
-    assert alarms == {}, release
-    assert {one["outcome"] for one in said} == {"succeeded"}
+    judge_inspections(words, site.environment(), site.folder / "inspections.jsonl", hosts=len(site.hosts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import timedelta
 
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upkeep.domain.finding import Finding, Verdict
+from upkeep.domain.profile import HttpProbe, TcpProbe
+from upkeep.hosts.checks.network import http
 from upkeep.hosts.fake import FakeTransport
 from upkeep.hosts.local import LocalTransport
-from upkeep.hosts.question import Answer, Question, ask, judged, read_answers
+from upkeep.hosts.question import _SOON, Answer, Question, ask, judged, read_answers
 from upkeep.hosts.transport import Reply
 
 
@@ -169,3 +172,17 @@ def test_no_bytes_in_a_shared_answer_make_an_error(noise: bytes) -> None:
     nonce = "0123456789abcdef"
     reply = Reply(0, f"\n{nonce}:begin\n".encode() + noise + f"\n{nonce}:end\n".encode(), "", 0.1)
     assert read_answers(reply, nonce) == {}
+
+
+def test_a_probe_that_hangs_as_long_as_it_may_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert max(HttpProbe(id="x", url="http://x").timeout, TcpProbe(id="x", address="x", port=1).timeout) < _SOON
+    host, rounds = LocalTransport(), []
+    run = LocalTransport.run
+    monkeypatch.setattr(LocalTransport, "run", lambda *words, **more: rounds.append(1) or run(*words, **more))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        hanging = http(HttpProbe(id="x", url=url, timeout=timedelta(seconds=0.6)))
+        found = ask(host, [hanging, question("echo b", soon=True)])
+    assert len(rounds) == 1
+    assert (found[0].verdict, "timeout" in found[0].reason) == (Verdict.FAIL, True)
+    assert found[1].evidence == "b\n"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import subprocess
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from upkeep.cli.lab import lab_break
 from upkeep.errors import BadInput
 from upkeep.lab.faults import FAULTS, FILE_FAULTS, faults_of, inject, undo_all
 from upkeep.lab.host_files import unit_text
@@ -111,3 +113,8 @@ def test_a_clock_that_is_ahead_shows_in_date_and_a_given_date_is_still_converted
     assert int(on_host(host, "date", "+%s")) - time.time() == pytest.approx(86400, abs=5)
     assert int(on_host(host, "date", "-u", "+%s")) - time.time() == pytest.approx(86400, abs=5)
     assert on_host(host, "date", "-u", "-d", "@0", "+%Y") == "1970\n"
+
+
+def test_the_help_of_lab_break_names_every_fault() -> None:
+    named = set(re.findall(r"[a-z0-9-]+", lab_break.__doc__ or ""))
+    assert set(FAULTS) - named == set()

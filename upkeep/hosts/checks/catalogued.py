@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib import resources
+from itertools import chain
 from shlex import quote
 
 from upkeep.domain.check import CONTROLLER, UNTOLD, Check, Line, judge
@@ -28,7 +29,7 @@ _SLOW = frozenset({"processor", "centre", "slo", "replication", "queue", "captur
 _LONGEST = {
     "centre": timedelta(seconds=45),
     "capture": timedelta(seconds=75),
-    **dict.fromkeys(("files", "journal", "slo", "replication", "queue"), timedelta(seconds=20)),
+    **dict.fromkeys(("files", "journal", "setting", "slo", "replication", "queue"), timedelta(seconds=20)),
 }
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MORE_PROPERTIES = ("Restart", "DropInPaths", "ExecMainStartTimestampMonotonic")
@@ -69,6 +70,9 @@ def head(profile: AgentProfile, recent: timedelta = RECENT) -> str:
         "CENTRE": address,
         "CENTRE_PORT": port,
         "RECENT": str(max(1, round(recent.total_seconds()))),
+        "SETTINGS": with_words("", *chain.from_iterable(one.words(name) for name, one in profile.settings.items()))
+        if profile.settings
+        else "",
     }
     lines = [f"{name}={quote(value)}; export {name}" for name, value in values.items()]
     return "\n".join([*lines, _HEAD % _PROPERTIES])
@@ -146,9 +150,8 @@ def _alone(check: Check, now: datetime | None) -> Question:
 def _own_script(check: Check) -> str:
     if check.setting is None:
         return check.script
-    wanted = check.setting
-    script = look_script("setting")
-    return with_words(script, wanted.file, wanted.pattern, wanted.env, wanted.default, wanted.expect)
+    wanted = quote(with_words("", *check.setting.words("value")))
+    return f"SETTINGS={wanted} ALONE=1; export ALONE\n{look_script('setting')}"
 
 
 def _probe(check: Check, now: datetime | None) -> Question | None:

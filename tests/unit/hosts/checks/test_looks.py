@@ -117,6 +117,7 @@ SILENT: dict[str, str | None] = dict.fromkeys(GOOD)
 NEVER_SILENT = {
     *("host.system.reboot", "host.system.timezone", "host.system.tmp", "net.resolvers"),
     *("host.clock.synchronised", "agent.secret.mode", "agent.releases.kept", "agent.certificate.days"),
+    *(check.id for check in CATALOGUE.values() if check.look == "setting"),
 }
 """What they ask is whether something is there."""
 
