@@ -10,7 +10,7 @@ from upkeep.domain.plan import Plan
 from upkeep.domain.profile import AgentProfile
 from upkeep.hosts.checks import agent, network
 from upkeep.hosts.checks.log import errors
-from upkeep.hosts.checks.metrics import compared, metric
+from upkeep.hosts.checks.metrics import lasting, metric
 from upkeep.hosts.checks.service import service
 from upkeep.hosts.checks.stability import STABLE, settled, watch
 from upkeep.hosts.question import Question, ask
@@ -48,7 +48,8 @@ def watch_healthy(
 ) -> list[Finding]:
     """Wait on the host until the agent has been up without a restart for the healthy time, then ask everything.
 
-    Ends early when the unit failed or keeps crashing. The log is read from the watched process's own start.
+    Ends early when the unit failed or keeps crashing. A figure that is worse is asked again before it counts.
+    The log is read from the watched process's own start.
 
     Raises:
         HostError: the host could not be asked.
@@ -59,7 +60,7 @@ def watch_healthy(
     if stable.verdict is not Verdict.PASS:
         evidence = ask(transport, [q for q in questions if q.check in {"service.loaded", "log.errors"}], become=become)
         return [stable, *evidence]
-    return [stable, *compared(profile, baseline, ask(transport, questions, become=become))]
+    return [stable, *lasting(transport, profile, baseline, ask(transport, questions, become=become), become=become)]
 
 
 def soak_look(transport: Transport, profile: AgentProfile, plan: Plan, *, become: bool = True) -> list[Finding]:

@@ -6,12 +6,18 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
+from datetime import timedelta
 
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.domain.profile import AgentProfile, Metric
 from upkeep.hosts.checks.agent import GET
 from upkeep.hosts.checks.platform import with_words
-from upkeep.hosts.question import Answer, Question, bounded, unknown
+from upkeep.hosts.question import Answer, Question, ask, bounded, unknown
+from upkeep.hosts.transport import Transport
+
+LOOKS_AGAIN = 3
+APART = timedelta(seconds=3)
+"""A figure that is worse is asked again so often and so long apart: one bad moment puts no host back."""
 
 
 def metric(wanted: Metric) -> Question:
@@ -43,6 +49,41 @@ def compared(profile: AgentProfile, before: Sequence[Finding], after: Sequence[F
     limits = {f"metric.{m.id}": m for m in profile.metrics if m.worse_by_pct is not None}
     earlier = {finding.key: finding for finding in before}
     return [_against(finding, earlier.get(finding.key), limits.get(finding.check)) for finding in after]
+
+
+def lasting(
+    transport: Transport,
+    profile: AgentProfile,
+    before: Sequence[Finding],
+    after: Sequence[Finding],
+    *,
+    become: bool,
+    apart: timedelta = APART,
+) -> list[Finding]:
+    """The findings after a change, compared; a figure that is worse than it may be is asked again, and fails only if it stays so.
+
+    Raises:
+        HostError: the host could not be asked.
+    """
+    found = compared(profile, before, after)
+    for _ in range(LOOKS_AGAIN):
+        worse = [m for m in profile.metrics if _fails(found, f"metric.{m.id}")]
+        if not worse:
+            return found
+        again = ask(transport, [metric(m) for m in worse], become=become, head=f"sleep {apart.total_seconds():g}")
+        newer = {finding.key: finding for finding in compared(profile, before, again)}
+        found = [newer.get(finding.key, finding) for finding in found]
+    return [_stayed(finding) if finding.check.startswith("metric.") else finding for finding in found]
+
+
+def _fails(found: Sequence[Finding], check: str) -> bool:
+    return any(finding.check == check and finding.verdict is Verdict.FAIL for finding in found)
+
+
+def _stayed(finding: Finding) -> Finding:
+    if finding.verdict is not Verdict.FAIL:
+        return finding
+    return finding.model_copy(update={"reason": bounded(f"{finding.reason}; so in {LOOKS_AGAIN + 1} looks in a row")})
 
 
 def _against(now: Finding, before: Finding | None, limit: Metric | None) -> Finding:
