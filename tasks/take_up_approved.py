@@ -14,6 +14,7 @@ from prefect.states import AwaitingRetry, Cancelled
 
 from tasks.keep_windows import WindowKeeper
 from upkeep.audit.approvals import waits_for
+from upkeep.audit.browsing import RunLine
 from upkeep.audit.reading import RunDetail
 from upkeep.domain.approval import Standing
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
@@ -101,7 +102,7 @@ def _end_flow_run(detail: RunDetail, reason: str) -> None:
         log.warning("run %s: its flow run could not be ended: %s", detail.id, error)
 
 
-def waiting_runs(site: Site) -> list[tuple[RunDetail, Standing]]:
+def waiting_runs(site: Site) -> list[tuple[RunLine, Standing]]:
     """Every open run that waits for people, and how its approval stands."""
-    found = ((detail, waits_for(site.history, detail.id)) for detail in site.history.open_runs())
-    return [(detail, standing) for detail, standing in found if standing is not None]
+    found = ((line, waits_for(site.history, line.id)) for line in site.history.open_lines())
+    return [(line, standing) for line, standing in found if standing is not None]

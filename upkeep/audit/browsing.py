@@ -14,7 +14,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, func, select
 
 from upkeep.audit.queries import OF_NO_HOST, Queries, as_written
-from upkeep.audit.reading import HostDetail, RunSummary, StageDetail
+from upkeep.audit.reading import Asked, HostDetail, RunSummary, StageDetail
 from upkeep.audit.tables import EventRow, FindingRow, HostRow, RunRow, StageRow, StepRow
 from upkeep.domain.change import HostOutcome, RunOutcome, Step
 from upkeep.domain.finding import Finding
@@ -127,6 +127,17 @@ class Browsing(Queries):
         with self._reading() as session:
             row = session.exec(select(*_LINE).where(RunRow.id == run_id)).mappings().first()
             return RunLine.model_validate(row) if row else None
+
+    def open_lines(self) -> list[RunLine]:
+        """Runs without an outcome, oldest first."""
+        wanted = select(*_LINE).where(col(RunRow.outcome).is_(None)).order_by(col(RunRow.started_at))
+        with self._reading() as session:
+            return [RunLine.model_validate(row) for row in session.exec(wanted).mappings()]
+
+    def asked(self, run_id: str) -> Asked:
+        """What a run was opened with, by its whole id."""
+        with self._reading() as session:
+            return Asked.model_validate_json(session.exec(select(RunRow.record).where(RunRow.id == run_id)).one())
 
     def last_seq(self, run_id: str = "") -> int:
         """Number of the newest event, of one run if it is named; 0 when there is none."""

@@ -17,7 +17,7 @@ import upkeep.webhook
 from upkeep import __version__
 from upkeep.errors import AuditError
 from upkeep.webhook.guessing import Guessing
-from upkeep.webhook.rendering import page
+from upkeep.webhook.rendering import environment, page
 from upkeep.webhook.security_headers import SecurityHeaders
 from upkeep.wiring import Site
 
@@ -31,6 +31,7 @@ def create_app(site: Site) -> FastAPI:
     app.include_router(_health(site))
     app.state.navigation = []
     app.state.guessing = Guessing()
+    environment()
     for name in sorted(module.name for module in pkgutil.iter_modules(upkeep.webhook.__path__)):
         if name != "__main__":
             _take_up(app, importlib.import_module(f"{upkeep.webhook.__name__}.{name}"), site)

@@ -13,7 +13,7 @@ from tasks.approving import Word, approve, reject
 from tasks.take_up_approved import waiting_runs
 from upkeep.audit.approval_links import PATH, ApprovalLinks, Invitation
 from upkeep.audit.approvals import waits_for
-from upkeep.audit.reading import RunDetail
+from upkeep.audit.browsing import RunLine
 from upkeep.domain.approval import Standing
 from upkeep.errors import BadInput, Refused
 from upkeep.webhook.access import Access, Visitor, refuse_other_sites
@@ -50,8 +50,8 @@ class ApprovalPages:
         visitor = self._access.visitor(request)
         now = datetime.now(UTC)
         asked = [
-            _shown(detail, standing, now) | {"objection": self._objection(visitor, standing, now)}
-            for detail, standing in waiting_runs(self._site)
+            self._shown(line, standing, now) | {"objection": self._objection(visitor, standing, now)}
+            for line, standing in waiting_runs(self._site)
         ]
         return page(request, "approvals.html.j2", visitor, asked=asked)
 
@@ -74,11 +74,11 @@ class ApprovalPages:
     def linked(self, request: Request, code: str = "") -> Response:
         """What a link is for, and the form that decides it."""
         invitation = self._invitation(request, code)
-        detail = self._site.history.find_run(invitation.run)
+        line = self._site.history.run_line(invitation.run)
         standing = waits_for(self._site.history, invitation.run)
-        if detail is None or standing is None or standing.subject != invitation.subject:
+        if line is None or standing is None or standing.subject != invitation.subject:
             raise HTTPException(410, f"run {invitation.run} does not wait for {invitation.subject} any more")
-        shown = _shown(detail, standing, datetime.now(UTC))
+        shown = self._shown(line, standing, datetime.now(UTC))
         return page(request, "approval_link.html.j2", one=shown, person=invitation.person, code=code)
 
     def decide_by_link(
@@ -121,14 +121,13 @@ class ApprovalPages:
             return "whoever has no token of their own approves nothing: upkeep people add"
         return standing.objection_to_yes(person, now)
 
-
-def _shown(detail: RunDetail, standing: Standing, now: datetime) -> dict[str, Any]:
-    record = detail.record
-    return {
-        "run": detail,
-        "record": record,
-        "standing": standing,
-        "told": standing.told(now),
-        "met": standing.met(now),
-        "hosts": ", ".join(host.name for host in record.targets[:20]) + (", …" if len(record.targets) > 20 else ""),  # noqa: PLR2004
-    }
+    def _shown(self, line: RunLine, standing: Standing, now: datetime) -> dict[str, Any]:
+        record = self._site.history.asked(line.id)
+        return {
+            "run": line,
+            "record": record,
+            "standing": standing,
+            "told": standing.told(now),
+            "met": standing.met(now),
+            "hosts": ", ".join(record.targets[:20]) + (", …" if len(record.targets) > 20 else ""),  # noqa: PLR2004
+        }

@@ -46,7 +46,7 @@ def page(
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """Where templates come from; one a process, so that each is compiled once."""
+    """Where templates come from; one a process, with every template compiled, so that no visitor waits for that."""
     folder = resources.files("upkeep.webhook") / "templates"
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(str(folder)),
@@ -58,6 +58,8 @@ def environment() -> jinja2.Environment:
     )
     made.filters |= {"when": when, "took": took, "tone": tone}
     made.globals |= {"static": address_of, "linked": linked}
+    for name in made.list_templates():
+        made.get_template(name)
     return made
 
 

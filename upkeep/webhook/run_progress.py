@@ -6,10 +6,9 @@ import functools
 from dataclasses import dataclass
 
 from upkeep.audit.browsing import Browsing
-from upkeep.audit.reading import StageDetail
+from upkeep.audit.reading import Asked, StageDetail
 from upkeep.domain.change import HostOutcome, Step
 from upkeep.domain.explain import explain
-from upkeep.domain.record import RunRecord
 from upkeep.domain.stages import PlannedStage
 
 KEPT_RECORDS = 32
@@ -19,7 +18,7 @@ KEPT_RECORDS = 32
 class Frozen:
     """What does not change any more once a run's stages are planned."""
 
-    record: RunRecord
+    record: Asked
     sentences: tuple[str, ...]
     planned: tuple[PlannedStage, ...]
 
@@ -57,18 +56,21 @@ class RunProgress:
 
 
 def frozen(history: Browsing, run_id: str) -> Frozen:
-    """A run's record and plan; read once per run and kept, since neither changes."""
-    known = _kept(history, run_id)
-    if known.planned:
-        return known
-    _kept.cache_clear()  # it was not planned yet when it was read
-    return _kept(history, run_id)
+    """A run's record and plan; each read once per run and kept, since neither changes."""
+    story = _planned(history, run_id)
+    if not story.planned:
+        _planned.cache_clear()  # its plan may be there the next time
+    return story
 
 
 @functools.lru_cache(maxsize=KEPT_RECORDS)
-def _kept(history: Browsing, run_id: str) -> Frozen:
-    record = RunRecord.model_validate_json(history.record_text(run_id))
-    plan = history.stage_plan(run_id)
+def _asked(history: Browsing, run_id: str) -> Asked:
+    return history.asked(run_id)
+
+
+@functools.lru_cache(maxsize=KEPT_RECORDS)
+def _planned(history: Browsing, run_id: str) -> Frozen:
+    record, plan = _asked(history, run_id), history.stage_plan(run_id)
     if plan is None:
         return Frozen(record, (), ())
     size = record.fleet_size or len(record.targets)

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 import upkeep.webhook
 from upkeep.webhook.app import OPENAPI, create_app
+from upkeep.webhook.rendering import environment
 from upkeep.wiring import Site
 
 
@@ -59,3 +60,16 @@ def test_pages_and_health_are_not_in_the_openapi_document_and_no_page_of_docs_lo
     client = TestClient(create_app(site))
     assert "/healthz" not in client.get(OPENAPI).json()["paths"]
     assert client.get("/docs").status_code == 404
+
+
+def test_no_visitor_waits_for_templates_that_are_made_ready_when_the_application_starts(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.cache_clear()
+    client = TestClient(create_app(site))
+
+    def refuse(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(environment(), "compile", refuse)
+    assert client.get("/history", headers={"accept": "text/html"}).status_code == 200
