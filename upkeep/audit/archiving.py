@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import takewhile
+from itertools import takewhile, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlalchemy import exists, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, func, select
 
-from upkeep.audit.archive_file import Archive, read_archive, row_of, write_archive
+from upkeep.audit.archive_file import Archive, parts, read_archive, row_of, write_archive
 from upkeep.audit.chain import ARCHIVED, GONE, RESTORED
 from upkeep.audit.checkpoint import Checkpoint
 from upkeep.audit.checkpoints import Checkpoints
@@ -108,7 +108,7 @@ def archive(
     made = read_archive(path, checkpoints.keys.publics())
     body: dict[str, Any] = {"first_seq": made.first_seq, "upto_seq": made.upto_seq, "file": str(path)}
     body |= {"sha256": made.sha256, "size_bytes": made.size_bytes, "sealed_by": stretch.sealing[-1].id}
-    body |= {"first_at": row_of(made.lines[0])["at"], "last_at": row_of(made.lines[-1])["at"], "runs": runs}
+    body |= {"first_at": made.first_at, "last_at": made.last_at, "runs": runs}
     history.record("", ARCHIVED, reason=reason, body=body, actor=actor)
     finish(history)
     checkpoints.make()
@@ -140,11 +140,11 @@ def restore(history: History, archive: Archive, actor: Actor, reason: str) -> No
     if row is None:
         raise BadInput("these events are not archived", found=archive.path.name, remedy="see `upkeep history archived`")
     with history.event_rows(after=archive.first_seq - 1, upto=archive.upto_seq) as rows:
-        hashes = [one.hash for one in rows]
-    if hashes != [line.hash for line in archive.lines]:
+        same = all(row and line and row.hash == line.hash for row, line in zip_longest(rows, archive.lines()))
+    if not same:
         raise AuditError(f"{archive.path} is not what was archived here: its events have other hashes")
-    for start in range(0, len(archive.lines), _AT_ONCE):
-        _changed(history, _TEXT_IN, [row_of(line) for line in archive.lines[start : start + _AT_ONCE]])
+    for part in parts(archive.lines()):
+        _changed(history, _TEXT_IN, [row_of(line) for line in part])
     body = {"first_seq": row.first_seq, "upto_seq": row.upto_seq, "file": str(archive.path), "sha256": archive.sha256}
     history.record("", RESTORED, reason=reason, body=body, actor=actor)
     rebuild(history)

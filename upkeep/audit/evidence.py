@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -63,7 +63,7 @@ def write_pack(
             "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
         }
     )
-    write_zip(out, files | {"manifest.json": manifest, "manifest.sig": key.sign(manifest)})
+    write_zip(out, sorted((files | {"manifest.json": manifest, "manifest.sig": key.sign(manifest)}).items()))
 
 
 def rotations_of(history: History) -> str:
@@ -122,8 +122,8 @@ def _bounded(body: object) -> str:
     )
 
 
-def write_zip(out: Path, files: dict[str, str]) -> None:
-    """Write one zip, whole or not at all; the same files give the same bytes.
+def write_zip(out: Path, files: Iterable[tuple[str, str | Iterable[str]]]) -> None:
+    """Write one zip, whole or not at all; the same files give the same bytes. What is given in parts is never held as a whole.
 
     Raises:
         AuditError: it cannot be written.
@@ -132,10 +132,8 @@ def write_zip(out: Path, files: dict[str, str]) -> None:
     try:
         with temporary.open("xb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as pack:
-                for name, text in sorted(files.items()):
-                    entry = zipfile.ZipInfo(name, _LONG_AGO)
-                    entry.external_attr, entry.compress_type = 0o644 << 16, zipfile.ZIP_DEFLATED
-                    pack.writestr(entry, text.encode())
+                for name, content in files:
+                    _put(pack, name, content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(out)
@@ -143,3 +141,14 @@ def write_zip(out: Path, files: dict[str, str]) -> None:
         raise AuditError(f"the pack cannot be written to {out}: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _put(pack: zipfile.ZipFile, name: str, content: str | Iterable[str]) -> None:
+    entry = zipfile.ZipInfo(name, _LONG_AGO)
+    entry.external_attr, entry.compress_type = 0o644 << 16, zipfile.ZIP_DEFLATED
+    if isinstance(content, str):
+        pack.writestr(entry, content.encode())
+        return
+    with pack.open(entry, "w", force_zip64=True) as file:
+        for text in content:
+            file.write(text.encode())

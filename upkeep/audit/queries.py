@@ -46,6 +46,7 @@ from upkeep.domain.finding import Finding
 from upkeep.domain.record import Event
 from upkeep.errors import BadInput
 
+_AT_ONCE = 1000
 OF_NO_HOST: ColumnElement[bool] = col(EventRow.host) == literal_column("''")
 _MISSED: ColumnClause[str] = literal_column("'run.missed'")
 """Written out, since only then a database sees that a partial index holds all that is asked for."""
@@ -227,7 +228,7 @@ class Queries:
         if until is not None:
             wanted = wanted.where(EventRow.at < as_written(until), EventRow.at != "")
         with self._reading() as session:
-            yield iter(session.exec(wanted.execution_options(yield_per=1000)))
+            yield iter(session.exec(wanted.execution_options(yield_per=_AT_ONCE)))
 
     def archives(self) -> list[ArchiveRow]:
         """What lies in archives now, in order."""

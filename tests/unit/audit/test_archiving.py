@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import tracemalloc
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,10 +20,9 @@ from tests.unit.audit.raw_database import RawDatabase
 from tests.unit.audit.test_evidence import verifier
 from tests.unit.audit.test_rebuilding import told
 from tests.unit.audit.test_verifying import state_of
-from upkeep.audit import archiving
+from upkeep.audit import archive_file, archiving, queries, rebuilding
 from upkeep.audit.archive_file import Archive, opened, read_archive
 from upkeep.audit.archiving import archive, finish, plan, restore
-from upkeep.audit.chain import canonical, chained
 from upkeep.audit.checkpoints import Checkpoints
 from upkeep.audit.database import with_driver
 from upkeep.audit.evidence import rotations_of, write_pack
@@ -253,14 +253,51 @@ def test_a_changed_archive_is_neither_read_nor_put_back(
     assert verifier(forged)[0] == 1
 
 
-def test_an_archive_signed_by_somebody_else_is_not_trusted_and_other_events_are_not_put_back(
-    made: Archive, two_runs: History, checkpoints: Checkpoints
-) -> None:
+def test_an_archive_signed_by_somebody_else_is_not_trusted(made: Archive) -> None:
     with pytest.raises(AuditError, match="not one to trust"):
         read_archive(made.path, [])
-    line = made.lines[2]
-    body = canonical(json.loads(line.body) | {"reason": "never said"})
-    other = line.model_copy(update={"body": body, "hash": chained(line.seq, body, line.prev_hash)})
-    swapped = Archive(made.path, made.sha256, made.size_bytes, [*made.lines[:2], other, *made.lines[3:]], [], [])
+
+
+def test_a_file_that_is_another_one_than_was_proved_is_not_put_back(
+    made: Archive, two_runs: History, tmp_path: Path
+) -> None:
+    forged = tmp_path / "forged.zip"
+    with zipfile.ZipFile(made.path) as old, zipfile.ZipFile(forged, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, content.replace(b"ann", b"bob") if name == "events.jsonl" else content)
+    with pytest.raises(AuditError, match="not the one that was written"):
+        restore(two_runs, replace(made, path=forged), ANN, "no")
+    cut = tmp_path / "cut.zip"
+    with zipfile.ZipFile(made.path) as old, zipfile.ZipFile(cut, "w") as new:
+        new.writestr("events.jsonl", b"".join(old.read("events.jsonl").splitlines(keepends=True)[:-1]))
+    with pytest.raises(AuditError, match="are not those that checkpoint"):
+        restore(two_runs, replace(made, path=cut), ANN, "no")
+    assert two_runs.find_run("r1") is None
+
+
+def test_what_is_put_back_has_the_hashes_that_stayed(made: Archive, two_runs: History, raw: RawDatabase) -> None:
+    raw.drop_triggers()
+    raw.execute("UPDATE event SET hash = 'made up' WHERE seq = 3")
+    raw.commit()
     with pytest.raises(AuditError, match="other hashes"):
-        restore(two_runs, swapped, ANN, "no")
+        restore(two_runs, made, ANN, "no")
+
+
+def test_an_archive_is_written_proved_and_put_back_without_being_held_in_memory(
+    history: History, checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (archive_file, queries, rebuilding):
+        monkeypatch.setattr(module, "_AT_ONCE", 4)
+    told(history)
+    for number in range(80):
+        history.record("r1", "note", reason=str(number), body={"output": "some words " * 4000})
+    checkpoints.make()
+    texts = 80 * 44_000
+    tracemalloc.start()
+    (stretch,) = plan(history, datetime.now(UTC) + timedelta(days=1)).stretches
+    made = archive(history, checkpoints, stretch, tmp_path / "archives", actor=ANN, reason="a year")
+    restore(history, read_archive(made.path, checkpoints.keys.publics()), ANN, "an audit")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < texts / 2, f"{most} bytes were held of {texts}"
