@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from upkeep.domain.ticket_source import Kind, Scheme
 from upkeep.lab.layout import LabPaths
@@ -18,6 +20,7 @@ from upkeep.lab.tickets.desk import IMPLEMENT
 from upkeep.lab.tickets.server import Desk
 from upkeep.lab.tickets.store import DeskTicket
 from upkeep.settings import Settings
+from upkeep.webhook.deliveries import router
 from upkeep.wiring import Site
 
 KINDS: tuple[Kind, ...] = ("servicenow", "jira", "generic")
@@ -92,3 +95,20 @@ def laid_out(folder: Path, hosts: int = 4) -> LabPaths:
     paths = LabPaths(folder)
     lay_out(paths, new_spec(hosts, "1.4.2", "1.5.0"))
     return paths
+
+
+@contextmanager
+def receiving(folder: Path, sources: dict[str, Any], **secrets: str) -> Iterator[Site]:
+    """A controller that knows these sources of tickets, without a desk behind them."""
+    (folder / "tickets.yaml").write_text(yaml.safe_dump({"sources": sources}))
+    environ = {"UPKEEP_HOME": str(folder), "DESK_SECRET": SECRET, **secrets}
+    made = Site(Settings.from_environment(environ), environ)
+    yield made
+    made.history.close()
+
+
+def receiver(site: Site) -> TestClient:
+    """Where its ticket systems post to."""
+    app = FastAPI()
+    app.include_router(router(site))
+    return TestClient(app, raise_server_exceptions=False)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import resource
@@ -19,7 +18,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.bench.history import AT_ONCE, databases, one_host
+from tests.bench.history import AT_ONCE, databases, one_host, wanted
 from tests.unit.audit.conftest import run_record
 from tests.unit.audit.test_evidence import VERIFIER
 from upkeep.audit.archive_file import opened, read_archive
@@ -39,13 +38,8 @@ ANN = Actor(name="ann")
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hosts", type=int, default=5000)
-    parser.add_argument("--only", choices=["sqlite", "postgresql"])
-    asked = parser.parse_args()
-    for kind in ("sqlite", "postgresql"):
-        if asked.only not in {None, kind}:
-            continue
+    asked = wanted(__doc__)
+    for kind in asked.databases:
         with databases(kind) as urls, tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
             measured = measure(urls[0], Path(folder), asked.hosts)
             sys.stdout.write(json.dumps({"database": kind, "hosts": asked.hosts} | measured) + "\n")

@@ -15,12 +15,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 from fastapi.testclient import TestClient
 from sqlalchemy import insert, select
 from sqlmodel import SQLModel
 
+from tasks.keep_approvals import ApprovalKeeper, wait_for_approval
 from tests.postgresql import running_cluster
 from tests.unit.audit.conftest import run_record
 from upkeep.audit.database import open_database, writing
@@ -29,12 +32,14 @@ from upkeep.audit.people import People
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome, Step
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.domain.inventory import Host
+from upkeep.domain.plan import Plan
 from upkeep.domain.record import Actor
 from upkeep.domain.stages import Candidate, plan_stages
 from upkeep.settings import Settings
 from upkeep.webhook.app import create_app
 from upkeep.wiring import Site
 
+KINDS = ("sqlite", "postgresql")
 AT_ONCE = 64
 BATCH = 256
 TIMES = 15
@@ -54,6 +59,12 @@ WHILE_IT_GOES_ON = {
     "the run, while it goes on": "/history/runs/big",
     "its live part, while it goes on": "/history/runs/big/live",
 }
+WHILE_IT_WAITS = {
+    "approvals, while it waits": "/approvals",
+    "the run, while it waits": "/history/runs/big",
+    "runs, while it waits": "/history",
+}
+PLAN = Plan.model_validate({"name": "night", "profile": "x", "release": "r", "approvals": {"stage": "later"}})
 STEPS = (
     Step.CHECK,
     Step.LOCK,
@@ -99,15 +110,28 @@ class Measured:
 
 
 def main() -> None:
-    """Measure and print one JSON line a database."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure and print one JSON document a database."""
+    asked = wanted(__doc__)
+    for kind in asked.databases:
+        with databases(kind) as urls:
+            sys.stdout.write(json.dumps(asdict(measure(kind, urls, asked.hosts)), indent=1) + "\n")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a measurement of the history was asked for on the command line."""
+
+    hosts: int
+    databases: tuple[str, ...]
+
+
+def wanted(told: str) -> Wanted:
+    """Read the command line; `told` says what the measurement does."""
+    parser = argparse.ArgumentParser(description=told)
     parser.add_argument("--hosts", type=int, default=5000)
-    parser.add_argument("--only", choices=["sqlite", "postgresql"])
+    parser.add_argument("--only", choices=KINDS)
     asked = parser.parse_args()
-    for kind in ("sqlite", "postgresql"):
-        if asked.only in {None, kind}:
-            with databases(kind) as urls:
-                sys.stdout.write(json.dumps(asdict(measure(kind, urls, asked.hosts)), indent=1) + "\n")
+    return Wanted(asked.hosts, (asked.only,) if asked.only else KINDS)
 
 
 @contextlib.contextmanager
@@ -129,8 +153,8 @@ def measure(kind: str, urls: Sequence[str], hosts: int) -> Measured:
     history = History.open(urls[0])
     names = [f"web-{n:05d}" for n in range(hosts)]
     targets = tuple(Host(name=name, address=f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n, name in enumerate(names))
-    history.open_run(run_record("big", targets=targets, fleet_size=hosts))
-    record = history.run("big").record
+    record = run_record("big", targets=targets, fleet_size=hosts, plan=PLAN)
+    history.open_run(record)
     history.stages_planned("big", plan_stages(record.plan, [Candidate(host, "c") for host in targets]))
     history.stage_opened("big", "all", names)
     after_tenth = 0.0
@@ -142,6 +166,9 @@ def measure(kind: str, urls: Sequence[str], hosts: int) -> Measured:
     seconds, spent = time.perf_counter() - started, time.process_time() - cpu
     after_all = _rss_mb()
     pages = _pages(urls[0], WHILE_IT_GOES_ON)
+    awaited = ApprovalKeeper(history, record).awaits("later", 1, datetime.now(UTC))
+    wait_for_approval(SimpleNamespace(record=record, history=history), awaited)  # type: ignore[arg-type]
+    pages |= _pages(urls[0], WHILE_IT_WAITS)
     history.stage_closed("big", "all", "go", "")
     history.close_run("big", RunOutcome.SUCCEEDED, "all well")
     with history.reading() as session:

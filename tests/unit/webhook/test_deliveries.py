@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from tests.ticketing import SECRET
+from tests.ticketing import SECRET, receiver, receiving
 from upkeep.settings import Settings
 from upkeep.webhook.deliveries import MOST_BYTES, router
 from upkeep.webhook.refused_deliveries import MOST_KINDS, RefusedDeliveries
@@ -53,18 +52,13 @@ def site(tmp_path: Path) -> Iterator[Site]:
         "silent": {**source("generic", "standard", ""), "webhook": None},
     }
     (tmp_path / "token").write_text(TOKEN + "\n")
-    (tmp_path / "tickets.yaml").write_text(yaml.safe_dump({"sources": sources}))
-    environ = {"UPKEEP_HOME": str(tmp_path), "DESK_SECRET": SECRET, "HUB": OLD}
-    made = Site(Settings.from_environment(environ), environ)
-    yield made
-    made.history.close()
+    with receiving(tmp_path, sources, HUB=OLD) as made:
+        yield made
 
 
 @pytest.fixture
 def client(site: Site) -> TestClient:
-    app = FastAPI()
-    app.include_router(router(site))
-    return TestClient(app, raise_server_exceptions=False)
+    return receiver(site)
 
 
 def body_of(ticket: object = "CHG1", **more: object) -> bytes:
@@ -257,9 +251,8 @@ def test_a_source_that_is_not_there_or_sends_nothing_is_not_found(client: TestCl
 
 def test_without_ticket_systems_there_is_nothing_to_deliver_to(tmp_path: Path) -> None:
     environ = {"UPKEEP_HOME": str(tmp_path)}
-    app = FastAPI()
-    app.include_router(router(Site(Settings.from_environment(environ), environ)))
-    assert TestClient(app).post("/webhooks/snow", content=b"{}").status_code == 404
+    client = receiver(Site(Settings.from_environment(environ), environ))
+    assert client.post("/webhooks/snow", content=b"{}").status_code == 404
 
 
 def test_a_delivery_that_cannot_be_written_down_is_not_confirmed_so_that_it_is_sent_again(

@@ -14,14 +14,10 @@ from pathlib import Path
 
 import dukpy
 import pytest
-import yaml
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from tests.ticketing import SECRET
+from tests.ticketing import SECRET, receiver, receiving
 from upkeep.project import project_folder
-from upkeep.settings import Settings
-from upkeep.webhook.deliveries import router
 from upkeep.wiring import Site
 
 SAMPLES = project_folder() / "deployments/tickets"
@@ -69,18 +65,13 @@ def site(tmp_path: Path) -> Iterator[Site]:
         | {"kind": "servicenow", "ids": "CHG[0-9]+", "webhook": {"scheme": "standard", "secrets": secrets}},
         "jira": common | {"kind": "jira", "ids": "[A-Z]+-[0-9]+", "webhook": {"scheme": "token", "secrets": secrets}},
     }
-    (tmp_path / "tickets.yaml").write_text(yaml.safe_dump({"sources": sources}))
-    environ = {"UPKEEP_HOME": str(tmp_path), "DESK_SECRET": SECRET}
-    made = Site(Settings.from_environment(environ), environ)
-    yield made
-    made.history.close()
+    with receiving(tmp_path, sources) as made:
+        yield made
 
 
 @pytest.fixture
 def client(site: Site) -> TestClient:
-    app = FastAPI()
-    app.include_router(router(site))
-    return TestClient(app, raise_server_exceptions=False)
+    return receiver(site)
 
 
 class Instance:
