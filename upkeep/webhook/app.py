@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from types import ModuleType
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exception_handlers import http_exception_handler
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,6 +21,7 @@ from upkeep import __version__
 from upkeep.errors import AuditError
 from upkeep.webhook.guessing import Guessing
 from upkeep.webhook.rendering import environment, page
+from upkeep.webhook.run_progress import rehearse
 from upkeep.webhook.security_headers import SecurityHeaders
 from upkeep.wiring import Site
 
@@ -26,7 +30,16 @@ OPENAPI = "/webhooks/openapi.json"
 
 def create_app(site: Site) -> FastAPI:
     """The application of one controller; routes that are pages keep themselves out of its OpenAPI document."""
-    app = FastAPI(title="Upkeep", version=__version__, openapi_url=OPENAPI, docs_url=None, redoc_url=None)
+
+    @asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncIterator[None]:
+        with suppress(AuditError):  # who asks while the database is away is told so then
+            await run_in_threadpool(rehearse, site.history)
+        yield
+
+    app = FastAPI(
+        title="Upkeep", version=__version__, openapi_url=OPENAPI, docs_url=None, redoc_url=None, lifespan=life
+    )
     app.add_middleware(SecurityHeaders)
     app.include_router(_health(site))
     app.state.navigation = []

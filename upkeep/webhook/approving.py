@@ -129,5 +129,6 @@ class ApprovalPages:
             "standing": standing,
             "told": standing.told(now),
             "met": standing.met(now),
-            "hosts": ", ".join(record.targets[:20]) + (", …" if len(record.targets) > 20 else ""),  # noqa: PLR2004
+            "hosts": ", ".join(host["name"] for host in record.targets[:20])
+            + (", …" if len(record.targets) > 20 else ""),  # noqa: PLR2004
         }

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from upkeep.audit.browsing import Browsing
+from upkeep.audit.browsing import Browsing, HostSearch
 from upkeep.audit.reading import Asked, StageDetail
 from upkeep.domain.change import HostOutcome, Step
 from upkeep.domain.explain import explain
 from upkeep.domain.stages import PlannedStage
 
 KEPT_RECORDS = 32
+_NO_RUN = "-"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,22 @@ def _planned(history: Browsing, run_id: str) -> Frozen:
         return Frozen(record, (), ())
     size = record.fleet_size or len(record.targets)
     return Frozen(record, tuple(explain(record.plan, plan, release=record.release, fleet_size=size)), plan.stages)
+
+
+def rehearse(history: Browsing) -> None:
+    """Ask all that a run's page asks, of no run: its statements are made ready, and a connection is open, before anybody visits.
+
+    Raises:
+        AuditError: the database cannot be used.
+    """
+    history.run_line(_NO_RUN)
+    history.last_seq(_NO_RUN)
+    history.stage_plan(_NO_RUN)
+    history.objections(_NO_RUN)
+    history.matrix(_NO_RUN, HostSearch())
+    history.outcomes_of(_NO_RUN)
+    history.stages_of(_NO_RUN)
+    history.step_counts(_NO_RUN)
 
 
 def progress(history: Browsing, run_id: str, story: Frozen) -> RunProgress:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from fastapi import APIRouter
 from fastapi.testclient import TestClient
+from sqlalchemy.sql.compiler import SQLCompiler
 
 import upkeep.webhook
+from tests.unit.webhook.conftest import Tokens, tell_small_run
 from upkeep.webhook.app import OPENAPI, create_app
 from upkeep.webhook.rendering import environment
 from upkeep.wiring import Site
@@ -73,3 +76,29 @@ def test_no_visitor_waits_for_templates_that_are_made_ready_when_the_application
 
     monkeypatch.setattr(environment(), "compile", refuse)
     assert client.get("/history", headers={"accept": "text/html"}).status_code == 200
+
+
+def test_the_statements_of_a_runs_page_are_made_ready_when_the_application_starts(
+    site: Site, people: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell_small_run(site.history)
+    compiled: list[str] = []
+    really = SQLCompiler.__init__
+
+    def counted(self: SQLCompiler, *args: Any, **more: Any) -> None:
+        really(self, *args, **more)
+        compiled.append(str(self))
+
+    with TestClient(create_app(site)) as client:
+        client.post("/sign-in", data={"token": people.by_name["ann"]})
+        monkeypatch.setattr(SQLCompiler, "__init__", counted)
+        assert client.get("/history/runs/r1").status_code == 200
+    assert len(compiled) <= 2, compiled
+
+
+def test_the_application_starts_though_its_history_went_away_meanwhile(site: Site) -> None:
+    app = create_app(site)
+    site.history._engine.dispose()
+    Path(site.settings.database_url.removeprefix("sqlite:///")).write_bytes(b"not a database" * 100)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        assert client.get("/healthz").status_code == 503
