@@ -65,6 +65,7 @@ def measure(url: str, folder: Path, hosts: int) -> dict[str, float]:
         whole(history, checkpoints)
     with timed(took, "verify_offline"):
         _offline(made.path, folder)
+    took["mb_verify_offline"] = _peak_mb(resource.RUSAGE_CHILDREN)
     with timed(took, "read_from_file"), opened(read_archive(made.path, checkpoints.keys.publics())) as past:
         assert past.run("big").model_dump_json() == read
     found = read_archive(made.path, checkpoints.keys.publics())
@@ -126,8 +127,8 @@ def _offline(path: Path, folder: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def _peak_mb() -> float:
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+def _peak_mb(whose: int = resource.RUSAGE_SELF) -> float:
+    return round(resource.getrusage(whose).ru_maxrss / 1024, 1)
 
 
 if __name__ == "__main__":
