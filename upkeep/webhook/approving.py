@@ -19,6 +19,7 @@ from upkeep.errors import BadInput, Refused
 from upkeep.webhook.access import Access, Visitor, refuse_other_sites
 from upkeep.webhook.guessing import guessing_of
 from upkeep.webhook.rendering import page
+from upkeep.webhook.run_progress import asked
 from upkeep.wiring import Site
 
 NAVIGATION = ("/approvals", "Approvals")
@@ -49,11 +50,11 @@ class ApprovalPages:
         """Every run that waits for people."""
         visitor = self._access.visitor(request)
         now = datetime.now(UTC)
-        asked = [
+        runs = [
             self._shown(line, standing, now) | {"objection": self._objection(visitor, standing, now)}
             for line, standing in waiting_runs(self._site)
         ]
-        return page(request, "approvals.html.j2", visitor, asked=asked)
+        return page(request, "approvals.html.j2", visitor, asked=runs)
 
     def decide(
         self,
@@ -122,7 +123,7 @@ class ApprovalPages:
         return standing.objection_to_yes(person, now)
 
     def _shown(self, line: RunLine, standing: Standing, now: datetime) -> dict[str, Any]:
-        record = self._site.history.asked(line.id)
+        record = asked(self._site.history, line.id)
         return {
             "run": line,
             "record": record,

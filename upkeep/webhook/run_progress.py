@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+from upkeep.audit.approvals import waits_for
 from upkeep.audit.browsing import Browsing, HostSearch
+from upkeep.audit.history import History
 from upkeep.audit.reading import Asked, StageDetail
 from upkeep.domain.change import HostOutcome, Step
 from upkeep.domain.explain import explain
@@ -65,21 +67,22 @@ def frozen(history: Browsing, run_id: str) -> Frozen:
 
 
 @functools.lru_cache(maxsize=KEPT_RECORDS)
-def _asked(history: Browsing, run_id: str) -> Asked:
+def asked(history: Browsing, run_id: str) -> Asked:
+    """What a run was opened with; read once per run and kept."""
     return history.asked(run_id)
 
 
 @functools.lru_cache(maxsize=KEPT_RECORDS)
 def _planned(history: Browsing, run_id: str) -> Frozen:
-    record, plan = _asked(history, run_id), history.stage_plan(run_id)
+    record, plan = asked(history, run_id), history.stage_plan(run_id)
     if plan is None:
         return Frozen(record, (), ())
     size = record.fleet_size or len(record.targets)
     return Frozen(record, tuple(explain(record.plan, plan, release=record.release, fleet_size=size)), plan.stages)
 
 
-def rehearse(history: Browsing) -> None:
-    """Ask all that a run's page asks, of no run: its statements are made ready, and a connection is open, before anybody visits.
+def rehearse(history: History) -> None:
+    """Ask all that a run's page and approvals ask, of no run: statements are made ready, and a connection is open, before anybody visits.
 
     Raises:
         AuditError: the database cannot be used.
@@ -92,6 +95,8 @@ def rehearse(history: Browsing) -> None:
     history.outcomes_of(_NO_RUN)
     history.stages_of(_NO_RUN)
     history.step_counts(_NO_RUN)
+    history.open_lines()
+    waits_for(history, _NO_RUN)
 
 
 def progress(history: Browsing, run_id: str, story: Frozen) -> RunProgress:
