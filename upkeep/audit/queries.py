@@ -85,7 +85,7 @@ class Queries:
         """
         with self._reading() as session:
             row = self._find(session, run_id)
-            hosts = session.exec(select(HostRow).where(HostRow.run == row.id)).all()
+            hosts = session.exec(select(HostRow).where(HostRow.run == row.id).order_by(HostRow.host)).all()
             stages = session.exec(select(StageRow).where(StageRow.run == row.id).order_by(col(StageRow.id))).all()
             return RunDetail.of(row, list(hosts), list(stages))
 
