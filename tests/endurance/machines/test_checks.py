@@ -56,7 +56,15 @@ mkdir -p $DROP_INS
 printf '[Service]\\nLogRateLimitIntervalSec=0\\nExecStartPost=/bin/sh /run/lines.sh\\n' >$DROP_INS/x.conf
 systemctl daemon-reload
 systemctl restart $UNIT
-until [ "$(journalctl -q -u $UNIT -o cat --no-pager | grep -cxF '{text}')" -ge {times} ]; do sleep 0.2; done
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    journalctl --sync || sleep 1
+    there=$(journalctl -q -u $UNIT -o cat --no-pager | grep -cxF '{text}') || true
+    [ "$there" -lt {times} ] || exit 0
+    sleep 1
+done
+echo "$there of {times} lines are in the journal: $(journalctl --disk-usage); $(df -h / | tail -n 1)" >&2
+journalctl -q -u systemd-journald -o cat --no-pager | tail -n 5 >&2
+exit 1
 """
 
 CASES = [wrong(data) for data in DATA["cases"]]
