@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, Self
 
@@ -71,6 +71,10 @@ class Causes(Document):
     layers: dict[Layer, tuple[Pattern, ...]] = Field(
         default_factory=dict, description="Checks that tell how a layer is"
     )
+    slows: tuple[Pattern, ...] = Field(
+        (),
+        description="Checks of a layer whose failing slows and breaks nothing: they speak against no cause further up",
+    )
     causes: tuple[Cause, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -114,7 +118,8 @@ class Diagnosis:
 def diagnose(known: Causes, findings: Sequence[Finding]) -> Diagnosis:
     """Weigh every cause; the likeliest first, of equals the one nearer to the bottom."""
     layers = tuple(_layer(known, layer, findings) for layer in LAYERS)
-    found = [one for cause in known.causes if (one := _weighed(cause, findings, layers)) is not None]
+    breaking = tuple(replace(state, findings=_breaking(known, state)) for state in layers)
+    found = [one for cause in known.causes if (one := _weighed(cause, findings, breaking)) is not None]
     ranked = sorted(found, key=lambda one: (-round(one.confidence, 2), LAYERS.index(one.cause.layer), one.cause.id))
     return Diagnosis(layers, tuple(ranked))
 
@@ -140,6 +145,10 @@ def _broken_below(cause: Cause, layers: Sequence[LayerState], own: set[str]) -> 
     """What is broken further down and may be the reason for all that is seen up here."""
     below = layers[: LAYERS.index(cause.layer)]
     return [f for state in below for f in state.findings if f.verdict is Verdict.FAIL and f.key not in own]
+
+
+def _breaking(known: Causes, state: LayerState) -> tuple[Finding, ...]:
+    return tuple(f for f in state.findings if not any(re.fullmatch(pattern, f.check) for pattern in known.slows))
 
 
 def _layer(known: Causes, layer: Layer, findings: Sequence[Finding]) -> LayerState:

@@ -254,3 +254,13 @@ def test_signs_name_checks_that_there_are() -> None:
     checks = {check.id for check in load_catalogue().checks} | {"net.tls.x", "net.http.health"}
     patterns = {sign.check for cause in load_causes().causes for sign in (*cause.signs, *cause.against)}
     assert [p for p in patterns if not any(re.fullmatch(p, check) for check in checks)] == []
+
+
+def test_a_busy_host_hides_no_cause_that_load_does_not_explain() -> None:
+    untrusted = Finding(check="recent.untrusted", verdict=Verdict.WARN, reason="6 lines", remedy="x")
+    busy = Finding(check="host.cpu.busy", verdict=Verdict.FAIL, reason="98 % busy", remedy="x")
+    full = Finding(check="host.disk.used", verdict=Verdict.FAIL, reason="/ is full", remedy="x")
+    quiet, loaded = (diagnose(load_causes(), findings).suspicions[0] for findings in ([untrusted], [untrusted, busy]))
+    assert (loaded.cause.id, loaded.confidence, loaded.against) == ("agent-trust", quiet.confidence, ())
+    broken = next(one for one in diagnose(load_causes(), [untrusted, full]).suspicions if one.cause.id == "agent-trust")
+    assert broken.confidence < quiet.confidence
