@@ -16,12 +16,12 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.attend_tickets import TellingTicket
 from tasks.board import Board
-from tasks.keep_approvals import refuse_unapprovable
 from tasks.keep_ticket import refuse_without_ticket
 from tasks.keep_windows import refuse_outside_window
 from tasks.missed_starts import as_planned
 from tasks.notify import telling
 from tasks.prepare_run import open_session, prepare
+from tasks.refuse_unapprovable import refuse_unapprovable
 from tasks.refused_runs import refusals_noted
 from tasks.resume_run import resume_session, run_to_resume
 from tasks.session import RunSession

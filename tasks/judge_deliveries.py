@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.keep_approvals import refuse_unapprovable
 from tasks.keep_ticket import earlier_run, hosts_of, needed, sentence
 from tasks.keep_windows import BOUND, refuse_outside_window
 from tasks.prepare_run import Prepared, prepare
+from tasks.refuse_unapprovable import refuse_unapprovable
 from tasks.tell_tickets import put, refusal, waiting
 from upkeep.audit.deliveries import MOST_ATTEMPTS, Delivery, Fate
 from upkeep.audit.reading import RunDetail

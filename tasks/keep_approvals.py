@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from prefect.runtime import deployment
 
-from tasks.keep_windows import BOUND
+from tasks.refuse_unapprovable import is_bound
 from tasks.report import report_of
 from tasks.resume_form import suspend
 from tasks.session import RunSession
@@ -14,8 +14,7 @@ from upkeep.audit.approvals import approval_events, standing_of
 from upkeep.audit.history import History
 from upkeep.domain.approval_rule import OVERRIDE, Awaited, rules_for
 from upkeep.domain.change import RunOutcome
-from upkeep.domain.record import RunRecord, RunReport, RunRequest
-from upkeep.errors import BadInput
+from upkeep.domain.record import RunRecord, RunReport
 
 
 class ApprovalKeeper:
@@ -23,7 +22,7 @@ class ApprovalKeeper:
 
     def __init__(self, history: History, record: RunRecord) -> None:
         self._history, self._record = history, record
-        self._bound = _is_bound(record) and not record.dry_run
+        self._bound = is_bound(record) and not record.dry_run
         self._good_until: dict[str, datetime] = {}
 
     def awaits(self, stage: str, place: int, now: datetime) -> Awaited | None:
@@ -69,27 +68,3 @@ def waiting_report(history: History, run_id: str, told: str) -> RunReport:
     """The report of a run that waits for people: held, and how it goes on."""
     how = f"{told}; approve it with: upkeep approve {run_id}; then it goes on by itself under upkeep up, or with: upkeep resume {run_id}"
     return report_of(history.run(run_id)).model_copy(update={"outcome": RunOutcome.HELD, "reason": how})
-
-
-def _is_bound(record: RunRecord) -> bool:
-    """Whether the run changes hosts in a way that people approve."""
-    changes = record.plan.repairs.apply or bool(record.plan.log_level.lasting)
-    return record.runbook in BOUND or (record.runbook == "connection_diagnosis" and changes)
-
-
-def refuse_unapprovable(record: RunRecord, request: RunRequest) -> None:
-    """An approval by somebody other than the requester needs to know who that is; an override needs a reason.
-
-    Raises:
-        BadInput: nobody or no reason was named.
-    """
-    if request.override_window and not request.reason.strip():
-        raise BadInput(
-            "a window is overridden only with a reason", remedy="give --reason TEXT, which is kept in the history"
-        )
-    asked_for = record.override or record.plan.approvals
-    if asked_for and _is_bound(record) and request.source == "ui" and not request.requested_by:
-        raise BadInput(
-            "this run needs approvals, and nobody is named who asks for it",
-            remedy="fill in 'Requested by': whoever asks for a run does not approve it",
-        )

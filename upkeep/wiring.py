@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from upkeep import __version__
@@ -44,6 +45,7 @@ class Site:
         self.settings = settings
         self._seals = seals
         self._environ = environ
+        self._early: dict[SshTarget, SshTransport] = {}
         self._log = log_as_json() if environ.get(WANTED) == "json" else None
 
     @property
@@ -117,9 +119,15 @@ class Site:
                     self.history.mask(hop.sudo_password.get_secret_value())
         return targets
 
+    def connect_early(self, targets: Iterable[SshTarget]) -> None:
+        """Begin to connect to hosts whose first scripts are about to come; `transport` hands these connections out."""
+        for target in targets:
+            self._early[target] = SshTransport(target)
+            threading.Thread(target=self._early[target].connect, name=f"early {target.name}", daemon=True).start()
+
     def transport(self, target: SshTarget) -> Transport:
-        """A connection to one host, opened at its first script."""
-        return SshTransport(target)
+        """A connection to one host, opened at its first script or before."""
+        return self._early.pop(target, None) or SshTransport(target)
 
     def change(self, transport: Transport, profile: AgentProfile) -> HostChange:
         """The transaction on one host."""

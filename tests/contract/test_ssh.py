@@ -51,6 +51,27 @@ def test_nothing_connects_before_the_first_script() -> None:
     SshTransport(SshTarget(name="web", address="192.0.2.1")).close()
 
 
+def test_a_connection_made_early_is_the_one_the_scripts_use(sshd: Sshd, connect: Connect) -> None:
+    transport = connect(sshd.target())
+    transport.connect()
+    early = transport._link
+    assert early is not None
+    assert transport.run("echo here").text == "here\n"
+    assert transport._link is early
+
+
+def test_an_early_connection_that_failed_is_told_to_the_first_script_and_tried_again_by_the_next(
+    sshd: Sshd, connect: Connect
+) -> None:
+    transport = connect(sshd.target())
+    transport.target = replace(sshd.target(), port=1)
+    transport.connect()
+    transport.target = sshd.target()
+    with pytest.raises(Unreachable, match="no TCP connection"):
+        transport.run("true")
+    assert transport.run("echo here").text == "here\n"
+
+
 def test_fast_algorithms_are_agreed_on_and_nothing_is_held_back(sshd: Sshd, connect: Connect) -> None:
     transport = connect(sshd.target())
     transport.run("true")

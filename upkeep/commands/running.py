@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import os
 import signal
 import sys
@@ -34,6 +35,8 @@ RUNBOOKS = (
 )
 WATCHES = ("release_watch",)
 """They change no host and open no run."""
+
+CONNECTED_EARLY = 8
 
 
 def run_runbook(runbook: str, request: RunRequest, *, as_json: bool = False, yes: bool = True) -> int:
@@ -154,15 +157,16 @@ def print_refusal(runbook: str, error: UpkeepError) -> None:
 
 def _judged(runbook: str, request: RunRequest, *, confirm: bool) -> RunRequest:
     """The request with its run id, after everything that can be known without touching a host was judged."""
-    from tasks.keep_approvals import refuse_unapprovable  # noqa: PLC0415 - the runbooks are on the path only now
     from tasks.keep_ticket import refuse_without_ticket  # noqa: PLC0415
     from tasks.keep_windows import refuse_outside_window  # noqa: PLC0415
     from tasks.prepare_run import prepare  # noqa: PLC0415
+    from tasks.refuse_unapprovable import refuse_unapprovable  # noqa: PLC0415 - the runbooks are on the path only now
     from tasks.refused_runs import refusals_noted  # noqa: PLC0415
     from upkeep.wiring import site  # noqa: PLC0415 - opens nothing until a command needs it
 
     with refusals_noted(site(), runbook, request):
-        record = prepare(site(), runbook, request).record
+        prepared = prepare(site(), runbook, request)
+        record = prepared.record
         refuse_unapprovable(record, request)
         refuse_outside_window(site(), record)
         refuse_without_ticket(site(), record, request)
@@ -171,6 +175,7 @@ def _judged(runbook: str, request: RunRequest, *, confirm: bool) -> RunRequest:
         question = f"{runbook}: {len(record.targets)} hosts of plan '{record.plan.name}' to {record.profile.name} {version}. Go on? [y/N] "
         if screen().input(question).strip().lower() not in {"y", "yes"}:
             raise BadInput("not confirmed", remedy="answer y, or give --yes")
+    site().connect_early(itertools.islice(prepared.targets.values(), CONNECTED_EARLY))  # Prefect is imported meanwhile
     return request.model_copy(update={"run_id": record.id})
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import paramiko
 
-from upkeep.errors import HostError, LoginRefused, Unreachable
+from upkeep.errors import HostError, LoginRefused, Unreachable, UpkeepError
 from upkeep.hosts.answer import Answer
 from upkeep.hosts.bootstrap import Become, Call, encode_call
 from upkeep.hosts.feed import Feed
@@ -42,7 +42,17 @@ class SshTransport:
         self._shell: SshShell | None = None
         self._keeps_shells = True
         self._closed = 0
+        self._early_error: UpkeepError | None = None
         self._lock = threading.Lock()
+
+    def connect(self) -> None:
+        """Open the connection ahead of the first script, which is told instead if that fails."""
+        with self._lock:
+            if self._link is None:
+                try:
+                    self._link = open_link(self.target)
+                except UpkeepError as error:
+                    self._early_error = error
 
     def run(
         self,
@@ -182,7 +192,7 @@ class SshTransport:
             if link.alive:
                 raise self._no_session("the host opened no session")
             self.close()
-        self._link = link = open_link(self.target)
+        self._link = link = self._opened()
         try:
             return self._started(kind, link, call, answer)
         except (paramiko.SSHException, EOFError, OSError) as error:
@@ -193,6 +203,12 @@ class SshTransport:
             raise Unreachable(
                 self.host, "the connection broke as the script was about to start", evidence=str(error)
             ) from error
+
+    def _opened(self) -> SshLink:
+        error, self._early_error = self._early_error, None
+        if error is not None:
+            raise error
+        return open_link(self.target)
 
     def _started_when_free(self, kind: type[Session], link: SshLink, call: Call, answer: Answer) -> Session | None:
         """A host takes a moment to count a session as ended."""

@@ -12,7 +12,8 @@ import pytest
 import tasks.approving
 import tasks.take_up_approved
 from tasks.approving import Word, approve, reject
-from tasks.keep_approvals import ApprovalKeeper, refuse_unapprovable, wait_for_approval
+from tasks.keep_approvals import ApprovalKeeper, wait_for_approval
+from tasks.refuse_unapprovable import refuse_unapprovable
 from tasks.resume_run import _refuse_unapproved
 from tasks.take_up_approved import look_after
 from tests.unit.audit.conftest import run_record
