@@ -122,11 +122,12 @@ def test_cancel_puts_hosts_in_work_back_says_why_and_retry_finishes(many: Lab, w
 
 def test_a_flow_process_that_is_killed_in_a_batch_leaves_hosts_that_resume(many: Lab, worked: Worked) -> None:
     run = begun(many, worked, "5s")
+    left = worked.run_of(run)
     os.kill(worked.flow_process(run), signal.SIGKILL)
     assert worked.when(run, *FINAL)["state"]["type"] == "CRASHED"
     worked.finish(run, many)
-    assert repeated(worked, worked.run_of(run)) == []
-    well(many, worked, worked.run_of(run))
+    assert repeated(worked, left) == []
+    well(many, worked, worked.history.run(left.id))
 
 
 def test_a_worker_that_is_stopped_in_a_batch_leaves_a_run_that_says_so_and_can_be_finished(
@@ -143,7 +144,8 @@ def test_a_worker_that_is_stopped_in_a_batch_leaves_a_run_that_says_so_and_can_b
         assert len(told) == 1, told
         assert f"upkeep resume {left.id}" in told[0]
         worked.finish(run, many)
-        assert repeated(worked, worked.run_of(run)) == []
+        assert repeated(worked, left) == []
+        well(many, worked, worked.history.run(left.id))
     elif left.outcome is RunOutcome.STOPPED:  # it was given the time to put its hosts back
         assert "cancelled" in left.reason
         well(many, worked, left)
