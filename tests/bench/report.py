@@ -39,11 +39,11 @@ def figures(known: dict[str, Any]) -> str:
     for title, part in (("Start", start), ("Bad neighbours", neighbours)):
         name = part.__name__.rpartition(".")[2]
         if name in known:
-            lines += ["", f"### {title}", "", *part.table(known[name]), "", told(known[name])]
+            lines += ["", f"### {title}", "", *part.table(known[name]), "", measured(known[name])]
     return "\n".join(lines)
 
 
-def told(about: dict[str, Any]) -> str:
+def measured(about: dict[str, Any]) -> str:
     return f"Measured {about['at']}, {about['commit']}, load {about['load']:g} at the end."
 
 

@@ -36,6 +36,8 @@ _LOST_AFTER_KEEP_ALIVES = 3
 _LEAST_LOST_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.1
 _MOSTLY = 0.9
+_LOOK_SECONDS = 1.0
+"""How often a connection's thread looks up while nothing comes. Paramiko's own 0.1 s cost 0.4 ms of CPU a second for each connection."""
 _PROHIBITED = 1  # RFC 4254, 5.1: SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
 
 # Every error is translated and raised; paramiko's own lines on the terminal would only repeat it with a traceback.
@@ -62,6 +64,9 @@ class SshLink:
     def close(self) -> None:
         """End all hops, the socket first, so that nothing waits for a host that hangs."""
         for hop in self.hops:
+            if isinstance(hop.sock, socket.socket):
+                with suppress(OSError):  # closing alone would take effect only when the thread that reads looks up
+                    hop.sock.shutdown(socket.SHUT_RDWR)
             with suppress(paramiko.SSHException, EOFError, OSError):
                 hop.close()
 
@@ -94,6 +99,7 @@ def open_link(target: SshTarget) -> SshLink:
                 _verify(transport, hop, via)
                 log_in(transport, hop, hop.name)
             transport.set_keepalive(round(target.keep_alive.total_seconds()))
+            transport.sock.settimeout(_LOOK_SECONDS)
             via = hop.login
     except BaseException:
         link.close()
