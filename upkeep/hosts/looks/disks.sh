@@ -14,7 +14,7 @@ FILENAME ~ /fstab$/ { if ($1 !~ /^#/ && $4 ~ /(^|,)ro(,|$)/) meant[$2] = 1; next
 NF == 1 && /^(room|inodes|mounts)$/ { part = $1; next }
 part != "mounts" && ($1 == "Filesystem" || $2 ~ /^(tmpfs|devtmpfs|squashfs|iso9660|ramfs|efivarfs|nsfs|fuse\..*|nfs.*|cifs)$/ || seen[part $1 $3 $4]++) { next }
 part == "room" { if ($4 + $5 > 0) printf "disk.used\t%.1f\t%s\t%d MiB free on %s\n", 100 * $4 / ($4 + $5), $7, $5 / 1024, $1 }
-part == "inodes" && $3 > 0 { printf "inodes.used\t%.1f\t%s\t%d inodes free on %s\n", 100 * $4 / $3, $7, $5, $1 }
+part == "inodes" && $3 > 0 { printf "inodes.used\t%.1f\t%s\t%d inodes free on %s\n", 100 * $4 / ($4 + $5), $7, $5, $1 }
 part == "inodes" && $3 == 0 { printf "inodes.used\tnone\t%s\tthis file system does not count inodes\n", $7 }
 part == "mounts" && FILENAME ~ /mount(s|info)$/ { listed = 1; device = $1; point = $2; type = $3; options = $4; part_of = 0 }
 part == "mounts" && FILENAME ~ /mountinfo$/ {
