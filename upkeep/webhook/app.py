@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 import upkeep.webhook
 from upkeep import __version__
 from upkeep.errors import AuditError
+from upkeep.garbage import collect_seldom, keep_for_good
 from upkeep.webhook.guessing import Guessing
 from upkeep.webhook.rendering import environment, page
 from upkeep.webhook.run_progress import rehearse
@@ -35,6 +36,8 @@ def create_app(site: Site) -> FastAPI:
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         with suppress(AuditError):  # who asks while the database is away is told so then
             await run_in_threadpool(rehearse, site.history)
+        collect_seldom()
+        keep_for_good()
         yield
 
     app = FastAPI(

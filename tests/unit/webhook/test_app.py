@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -102,3 +103,14 @@ def test_the_application_starts_though_its_history_went_away_meanwhile(site: Sit
     Path(site.settings.database_url.removeprefix("sqlite:///")).write_bytes(b"not a database" * 100)
     with TestClient(app, raise_server_exceptions=False) as client:
         assert client.get("/healthz").status_code == 503
+
+
+def test_no_visitor_waits_while_all_that_was_loaded_is_looked_through_for_garbage(site: Site) -> None:
+    thresholds = gc.get_threshold()
+    try:
+        with TestClient(create_app(site)):
+            assert gc.get_freeze_count() > len(gc.get_objects())
+            assert gc.get_threshold()[0] > thresholds[0]
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
