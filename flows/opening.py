@@ -35,7 +35,7 @@ from upkeep.wiring import site
 HOSTS_AT_ONCE = 64
 PAINT_EVERY = timedelta(seconds=5)
 SWITCH_SECONDS = 0.02
-"""A thread keeps Python so long; with its own 0.005 a run over 50 hosts took 4 and 7 % more of the controller's CPU (in turn, load 20)."""
+"""A thread keeps Python so long; with its own 0.005 a run over 50 hosts took 3 and 7 % more of the controller's CPU (in turn, load 20)."""
 
 
 def threads(at_once: int) -> Any:  # noqa: ANN401 - Prefect types its runner narrower than its decorator takes it
