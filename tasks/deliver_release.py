@@ -16,10 +16,11 @@ from upkeep.domain.change import Step
 from upkeep.domain.delivery import Way
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.errors import ArtifactError, ChecksumMismatch, CommandTimeout, Unreachable, UpkeepError
+from upkeep.hosts.feed import PIECE_BYTES as PACKET_BYTES
 from upkeep.hosts.host_change import Order
 from upkeep.services.web import public
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 32 * PACKET_BYTES
 TRIES = 4
 _WAY_CHECK = "delivery.way"
 

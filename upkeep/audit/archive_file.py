@@ -179,7 +179,7 @@ def opened(archive: Archive) -> Iterator[History]:
 
 
 def _fill(session: Session, archive: Archive) -> None:
-    models = ReadModels(session)
+    models = ReadModels(session.connection(), session)
     session.add_all(CheckpointRow(**one.model_dump()) for one in archive.checkpoints)
     for part in parts(archive.lines()):
         for line in part:

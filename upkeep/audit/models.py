@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, delete, insert, text
+from sqlalchemy import Connection, delete
 from sqlmodel import Session, col, select
 
 from upkeep.audit.chain import ARCHIVED, RESTORED, canonical
+from upkeep.audit.plain_sql import PlainSql
 from upkeep.audit.tables import (
     ArchivedRunRow,
     ArchiveRow,
@@ -35,9 +36,11 @@ Change = Callable[[Session, str], None]
 """What an event changes in tables that others keep, given the moment it happened."""
 
 _AT_ONCE = 500
-_FINDINGS = insert(FindingRow.__table__)  # type: ignore[attr-defined]
-_BACKUPS = insert(BackupRow.__table__)  # type: ignore[attr-defined]
-_DELIVERIES = insert(ArtifactDeliveryRow.__table__)  # type: ignore[attr-defined]
+_FINDINGS = PlainSql.insert("finding", "run", "host", "phase", "at", "verdict", "finding")
+_BACKUPS = PlainSql.insert("backup", "run", "host", "path", "size_bytes", "sha256", "files", "taken_at", "verified")
+_DELIVERIES = PlainSql.insert(
+    "artifact_delivery", "run", "host", "sha256", "way", "instead_of", "at", "happening", "size_bytes", "tries"
+)
 _PARTS: tuple[type[Any], ...] = (
     ArtifactDeliveryRow,
     ArtifactRow,
@@ -47,21 +50,21 @@ _PARTS: tuple[type[Any], ...] = (
     HostRow,
     StageRow,
 )
-_BEGUN = text("""
+_BEGUN = PlainSql("""
 INSERT INTO step_attempt (run, host, step, attempt, intent_at, happening, reason, body)
 SELECT CAST(:run AS VARCHAR), CAST(:host AS VARCHAR), CAST(:step AS VARCHAR), count(*) + 1, CAST(:at AS VARCHAR), 'intent', '', '{}'
 FROM step_attempt WHERE run = CAST(:run AS VARCHAR) AND host = CAST(:host AS VARCHAR) AND step = CAST(:step AS VARCHAR)
 """)  # PostgreSQL wants to be told once and the same each time
-_AT_STEP = text("""
+_AT_STEP = PlainSql("""
 INSERT INTO run_host (run, host, stage, current_step, reason, remedy) VALUES (:run, :host, :stage, :step, '', '')
 ON CONFLICT (run, host) DO UPDATE SET current_step = excluded.current_step,
 stage = CASE WHEN excluded.stage = '' THEN run_host.stage ELSE excluded.stage END
 """)
-_ENDED = text("""
+_ENDED = PlainSql("""
 UPDATE step_attempt SET ended_at = :at, happening = :happening, reason = :reason, body = :body
 WHERE id = (SELECT max(id) FROM step_attempt WHERE run = :run AND host = :host AND step = :step AND ended_at IS NULL)
 """)  # the newest try without a result: one host belongs to one process at a time
-_RESULT = text("""
+_RESULT = PlainSql("""
 INSERT INTO run_host (run, host, stage, current_step, outcome, failure_class, from_version, to_version, reason, remedy)
 VALUES (:run, :host, :stage, '', :outcome, :failure_class, :from_version, :to_version, :reason, :remedy)
 ON CONFLICT (run, host) DO UPDATE SET stage = CASE WHEN excluded.stage = '' THEN run_host.stage ELSE excluded.stage END,
@@ -76,12 +79,20 @@ def nothing(_session: Session, _at: str) -> None:
 
 
 class ReadModels:
-    """Applies events in order, many hosts' together; `flush` before anything else looks."""
+    """Applies events in order, many hosts' together; `flush` before anything else looks, `end` before the commit."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, connection: Connection, session: Session | None = None) -> None:
+        self._connection = connection
         self._session = session
         self._waiting: dict[str, list[Plain]] = {}
         self._kind_of: dict[tuple[str, str], str] = {}
+
+    @property
+    def session(self) -> Session:
+        """The objects of this transaction; most events need none."""
+        if self._session is None:
+            self._session = Session(bind=self._connection, join_transaction_mode="control_fully")
+        return self._session
 
     def take(self, event: Plain) -> None:
         """Bring the models from before the event to after it, at the latest with `flush`.
@@ -98,7 +109,7 @@ class ReadModels:
             self._waiting.setdefault(kind, []).append(event)
         elif kind:
             self.flush()
-            _ALONE[kind](self._session, event)
+            _ALONE[kind](self.session, event)
 
     def flush(self) -> None:
         """Apply what waits.
@@ -108,11 +119,24 @@ class ReadModels:
         """
         if not self._waiting:
             return
-        self._session.flush()
+        self._flush_objects()
         waiting, self._waiting = self._waiting, {}
         self._kind_of.clear()
         for kind, events in waiting.items():
-            _OF_HOSTS[kind](self._session.connection(), events)
+            _OF_HOSTS[kind](self._connection, events)
+
+    def end(self) -> None:
+        """Apply everything.
+
+        Raises:
+            AuditError: an event cannot follow what is there.
+        """
+        self.flush()
+        self._flush_objects()
+
+    def _flush_objects(self) -> None:
+        if self._session is not None:
+            self._session.flush()
 
 
 def at_of(event: Plain) -> str:
@@ -129,8 +153,8 @@ def _kind(event: Plain) -> str:
 
 def _steps_begun(connection: Connection, events: list[Plain]) -> None:
     rows = [_where(event) | {"stage": event["stage"]} for event in events]
-    connection.execute(_BEGUN, rows)
-    connection.execute(_AT_STEP, rows)
+    _BEGUN.many(connection, rows)
+    _AT_STEP.many(connection, rows)
 
 
 def _steps_ended(connection: Connection, events: list[Plain]) -> None:
@@ -138,9 +162,9 @@ def _steps_ended(connection: Connection, events: list[Plain]) -> None:
         _where(event) | {"happening": event["happening"], "reason": event["reason"], "body": canonical(event["body"])}
         for event in events
     ]
-    changed: CursorResult[Any] = connection.execute(_ENDED, told)
+    changed = _ENDED.many(connection, told)
     if brought := [_delivered(event) for event in events if event["step"] == Step.FETCH and "way" in event["body"]]:
-        connection.execute(_DELIVERIES, brought)
+        _DELIVERIES.many(connection, brought)
     if changed.rowcount != len(told):
         named = ", ".join(sorted({f"step {event['step']} of {event['host']}" for event in events}))
         raise AuditError(f"{named} ended and never began")
@@ -166,7 +190,7 @@ def _host_results(connection: Connection, events: list[Plain]) -> None:
         }
         for event in events
     ]
-    connection.execute(_RESULT, rows)
+    _RESULT.many(connection, rows)
 
 
 def _found(connection: Connection, events: list[Plain]) -> None:
@@ -182,12 +206,12 @@ def _found(connection: Connection, events: list[Plain]) -> None:
         for event in events
         for finding in event["body"]["findings"]
     ]
-    connection.execute(_FINDINGS, rows)
+    _FINDINGS.many(connection, rows)
 
 
 def _backups_taken(connection: Connection, events: list[Plain]) -> None:
     rows = [{"run": e["run"], "host": e["host"], "taken_at": at_of(e), **e["body"]} for e in events]
-    connection.execute(_BACKUPS, rows)
+    _BACKUPS.many(connection, rows)
 
 
 def _where(event: Plain) -> dict[str, Any]:

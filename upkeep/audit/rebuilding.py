@@ -134,7 +134,7 @@ def _empty(session: Session) -> None:
 
 
 def _apply_all(session: Session, kept: dict[str, _Kept]) -> None:
-    models, older, undone = ReadModels(session), {}, _undone(session)
+    models, older, undone = ReadModels(session.connection(), session), {}, _undone(session)
     for event in _events(session):
         if event["seq"] in undone:
             continue

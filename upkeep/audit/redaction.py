@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 import threading
 
@@ -22,12 +23,19 @@ _FORMS = (
 )
 """Each form, and words of which it needs one, in lower case: most texts hold none and are only searched for those."""
 
+_WORDS = (
+    *("-----begin", "authorization", "password", "passwd", "secret", "token"),
+    *("apikey", "api_key", "api-key", "private_key"),
+)
+"""Without one of these, and without an address that names a user, no ASCII text has a form and no key names a secret."""
+
 
 class Redaction:
     """Masks registered values and well-known forms; safe for many threads."""
 
     def __init__(self) -> None:
         self._values: tuple[str, ...] = ()
+        self._escaped: tuple[str, ...] = ()
         self._lock = threading.Lock()
 
     def mask(self, secret: str) -> None:
@@ -35,6 +43,14 @@ class Redaction:
         if len(secret) >= 4:  # noqa: PLR2004 - see above
             with self._lock:
                 self._values = tuple(sorted({*self._values, secret}, key=len, reverse=True))
+                self._escaped = tuple(json.dumps(value, ensure_ascii=False)[1:-1] for value in self._values)
+
+    def may_change(self, text: str) -> bool:
+        """Whether `data` could change anything in data whose JSON is `text`; most events hold nothing that comes near a secret."""
+        if not text.isascii() or "\\u0000" in text or any(value in text for value in self._escaped):
+            return True
+        lowered = text.lower()
+        return ("://" in text and "@" in text) or any(word in lowered for word in _WORDS)
 
     def text(self, text: str) -> str:
         """`text` with every secret replaced, and what no database keeps: NUL and halves of surrogate pairs."""

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from sqlalchemy import Engine, insert
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
 from upkeep.audit.chain import GENESIS, canonical, chained
 from upkeep.audit.database import trouble, writing
 from upkeep.audit.models import Plain, ReadModels
+from upkeep.audit.plain_sql import PlainSql
 from upkeep.audit.redaction import Redaction
 from upkeep.audit.tables import EventRow
 from upkeep.domain.record import Event
@@ -27,7 +28,8 @@ MOST_TOGETHER = 256
 MOVED_AWAY = "history.moved_away"
 """A history that ends with this event goes on in another database; nothing is written after it."""
 
-_EVENTS = insert(EventRow.__table__)  # type: ignore[attr-defined]
+_HEAD = "SELECT seq, hash, action, body FROM event ORDER BY seq DESC LIMIT 1"
+_EVENTS = PlainSql.insert("event", "seq", "at", "run", "action", "host", "body", "prev_hash", "hash")
 
 Link = tuple[int, str]
 """Number and hash of the event before."""
@@ -89,11 +91,8 @@ class Writer:
     def _commit(self, batch: Sequence[Entry]) -> None:
         try:
             with writing(self._engine) as connection:
-                session = Session(bind=connection, join_transaction_mode="control_fully")
-                head = newest(session)
-                _refuse_moved(head)
-                models, rows, told = ReadModels(session), [], []
-                link = link_of(head)
+                models, rows, told = ReadModels(connection), [], []
+                link = _head(connection)
                 for entry in batch:
                     row, event, written = next_row(entry.event, link, self._redaction)
                     link = row["seq"], row["hash"]
@@ -102,10 +101,9 @@ class Writer:
                     models.take(event)
                     if entry.apply is not None:
                         models.flush()
-                        entry.apply(session)
-                models.flush()
-                session.flush()
-                connection.execute(_EVENTS, rows)
+                        entry.apply(models.session)
+                models.end()
+                _EVENTS.many(connection, rows)
         except SQLAlchemyError as error:
             self._fail(batch, trouble(self._url, error))
         except AuditError as error:
@@ -139,16 +137,23 @@ def next_row(event: Event, link: Link, redaction: Redaction) -> tuple[dict[str, 
     """The row that follows `link` in the chain, and the event as it is in it, masked: as JSON, and as who listens hears it."""
     seq, prev = link[0] + 1, link[1]
     given = event.model_dump(mode="json") | {"seq": seq}
-    plain: dict[str, Any] = redaction.data(given)  # type: ignore[assignment]
+    plain, body = given, canonical(given)
+    if redaction.may_change(body):
+        plain = redaction.data(given)  # type: ignore[assignment]
+        body = canonical(plain)
     written = event.model_copy(update={"seq": seq}) if plain == given else Event.model_validate(plain)
-    body = canonical(plain)
     told = {name: plain[name] for name in ("at", "run", "action", "host")}
     return {"seq": seq, **told, "body": body, "prev_hash": prev, "hash": chained(seq, body, prev)}, plain, written
 
 
-def _refuse_moved(head: EventRow | None) -> None:
-    if head and head.action == MOVED_AWAY:
+def _head(connection: Connection) -> Link:
+    """What the next event continues; asked for in each transaction, because other processes write, too."""
+    head = connection.exec_driver_sql(_HEAD).first()
+    if head is None:
+        return 0, GENESIS
+    if head.action == MOVED_AWAY:
         to = json.loads(head.body)["body"]["to"]
         raise AuditError(
             f"the history was moved to {to}; do: set UPKEEP_DATABASE_URL to it and start this process anew"
         )
+    return head.seq, head.hash

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ CHANGE = "change: "
 """Of the transaction's own phases what they print is kept: they print states and hashes. Anything else may print files of the host, or
 base64 in which no secret would be seen and masked; what was made of that are the step's findings."""
 
-_ASKS = re.compile(r"^ask(_beside|_together)?\(\) {$", re.MULTILINE)
+_ASKS = ("\nask() {\n", "\nask_beside() {\n", "\nask_together() {\n")
 """The functions of upkeep/hosts/question.py; the change's own library has none of these names."""
 
 
@@ -97,6 +96,6 @@ def named(script: str) -> str:
     last = script.rstrip()[-_NAMED:].rpartition("\n")[2]
     if last.startswith("phase_"):
         return f"{CHANGE}{last.removeprefix('phase_').replace('_', ' ')}"
-    if _ASKS.search(script):
+    if any(name in script for name in _ASKS):
         return "questions of the checks"
     return script.lstrip()[:_NAMED].partition("\n")[0]

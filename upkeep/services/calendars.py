@@ -7,9 +7,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
-import icalendar
-import recurring_ical_events
-
 from upkeep.domain.local_time import instant, zone_of
 from upkeep.domain.plan import Plan
 from upkeep.domain.schedule import Freeze, Schedule
@@ -75,6 +72,9 @@ def _fetched(calendar: FreezeCalendar, folder: Path) -> bytes:
 
 
 def _freezes(text: str, calendar: FreezeCalendar, zone: str, now: datetime) -> Iterator[Freeze]:
+    import icalendar  # noqa: PLC0415 - slow to load, and most plans name no calendar
+    import recurring_ical_events  # noqa: PLC0415
+
     parsed = icalendar.Calendar.from_ical(text)
     if not isinstance(parsed, icalendar.Calendar):
         raise _unreadable(calendar, "it holds no VCALENDAR")

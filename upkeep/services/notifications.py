@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from datetime import timedelta
 from pathlib import Path
-
-import apprise
+from typing import TYPE_CHECKING
 
 from upkeep.errors import BadInput, ServiceError, shorten
+
+if TYPE_CHECKING:
+    import apprise
 
 LONGEST = timedelta(seconds=30)
 _BODY_BYTES = 4000
@@ -41,6 +43,8 @@ def send(address: str, title: str, text: str, *, longest: timedelta = LONGEST) -
         BadInput: the address is none that apprise knows.
         ServiceError: the target did not take it, or not within `longest`.
     """
+    import apprise  # noqa: PLC0415 - slow to load, and most runs send nothing
+
     target = apprise.Apprise.instantiate(address, suppress_exceptions=True)
     if target is None:
         raise BadInput(
