@@ -11,7 +11,8 @@ from tasks.board import publish_report
 from tasks.inspect_host import catalogue_of
 from tasks.isolate import isolate
 from tasks.session import RunSession
-from upkeep.audit.inspections import CONCLUDED, earlier_looks, keep_look, known_issues, left_by_runs
+from upkeep.audit.inspections import CONCLUDED, earlier_looks, keep_looks, known_issues, left_by_runs
+from upkeep.audit.of_hosts import result_of
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome
 from upkeep.domain.failure import FailureClass
 from upkeep.domain.finding import blockers
@@ -47,12 +48,12 @@ def conclude(inspection: Inspection, results: Mapping[str, HostResult]) -> tuple
     now, history, run = datetime.now(UTC), session.history, session.record.id
     catalogue, hosts = catalogue_of(session), set(inspection.looks)
     earlier, left = earlier_looks(history, run, hosts), left_by_runs(history, hosts)
-    odd = outliers(catalogue, list(inspection.looks.values()))
-    looks: dict[str, Looked] = {}
-    for name, look in sorted(inspection.looks.items()):
+    looks = dict(sorted(inspection.looks.items()))
+    odd = outliers(catalogue, list(looks.values()))
+    for name, look in looks.items():
         more = over_time(catalogue, look, earlier.get(name, []), left.get(name))
         looks[name] = look.with_problems([*more, *odd.get(name, [])])
-        keep_look(history, run, looks[name])
+    keep_looks(history, run, looks.values())
     silent = {name: result.reason for name, result in results.items() if Inspection.did_not_answer(result)}
     before = {name: several[-1] for name, several in earlier.items() if several}
     once = {check.id for check in catalogue.checks if check.new}
@@ -75,11 +76,12 @@ def _without_known(looks: Mapping[str, Looked], changes: Changes) -> dict[str, L
 
 def _conclude_hosts(session: RunSession, looks: Mapping[str, Looked], changes: Changes) -> None:
     known = {(item.host, item.finding.key) for item in changes.acknowledged}
+    told = []
     for name, look in looks.items():
         bad = blockers(finding for finding in look.problems if (name, finding.key) not in known)
-        session.history.host_result(
-            session.record.id, name, _result(look, [f"{f.key}: {f.reason}" for f in bad], bad[0].remedy if bad else "")
-        )
+        result = _result(look, [f"{f.key}: {f.reason}" for f in bad], bad[0].remedy if bad else "")
+        told.append(result_of(name, result))
+    session.history.of_hosts(session.record.id, told)
 
 
 def _result(look: Looked, bad: list[str], remedy: str) -> HostResult:

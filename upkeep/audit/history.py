@@ -20,6 +20,7 @@ from upkeep.audit.chain import canonical
 from upkeep.audit.checkpoints import Checkpoints
 from upkeep.audit.copies import Copies
 from upkeep.audit.database import open_database, trouble, writing
+from upkeep.audit.of_hosts import OfHost
 from upkeep.audit.redaction import Redaction
 from upkeep.audit.rotation import ROTATED
 from upkeep.audit.signing import KeyFolder
@@ -157,6 +158,27 @@ class History(Browsing):
         listed = [finding.model_dump(mode="json", exclude_defaults=True) for finding in findings]
         body = {"phase": phase, "worst": worst(findings).value, "findings": listed}
         self._append(run_id, "host.findings", host=host, body=body)
+
+    def of_hosts(self, run_id: str, told: Iterable[OfHost]) -> None:
+        """Events of many hosts, written together in few commits; they are durable when this returns."""
+        actor, at = self._actors.get(run_id, UPKEEP), datetime.now(UTC)
+        events = [
+            Event(
+                seq=0,
+                at=at,
+                run=run_id,
+                actor=actor,
+                action=one.action,
+                happening=Happening.NOTE,
+                host=one.host,
+                reason=one.reason,
+                body=dict(one.body),
+            )
+            for one in told
+        ]
+        for written in self._writer.append_all(events):
+            for listener in list(self.listeners):
+                self._tell(listener, written)
 
     def stage_opened(self, run_id: str, name: str, hosts: Iterable[str]) -> None:
         """A stage begins."""

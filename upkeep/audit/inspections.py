@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
+from pydantic import BaseModel
 from sqlmodel import col, select
 
 from upkeep.audit.history import History
+from upkeep.audit.of_hosts import OfHost, found_on
 from upkeep.audit.tables import EventRow, HostRow, RunRow
 from upkeep.domain.inspection import Acknowledgement, Left, Looked
 from upkeep.domain.record import Actor, Event
@@ -22,10 +24,15 @@ _CHANGING = ("maintenance", "staged_upgrade", "rollback")
 NEWEST_RUNS = 30
 
 
-def keep_look(history: History, run: str, look: Looked) -> None:
-    """Write down what a host was like: figures for trends, and in full what was not good."""
-    history.findings(run, look.host, "inspection", look.problems)
-    history.record(run, INSPECTED, host=look.host, body=look.model_dump(mode="json", exclude_defaults=True))
+def keep_looks(history: History, run: str, looks: Iterable[Looked]) -> None:
+    """Write down what hosts were like: figures for trends, and in full what was not good."""
+    history.of_hosts(run, [event for look in looks for event in _kept(look)])
+
+
+def _kept(look: Looked) -> Iterable[OfHost]:
+    if look.problems:
+        yield found_on(look.host, "inspection", look.problems)
+    yield OfHost(look.host, INSPECTED, body=look.model_dump(mode="json", exclude_defaults=True))
 
 
 def earlier_looks(history: History, run: str, hosts: Collection[str]) -> dict[str, list[Looked]]:
@@ -42,10 +49,16 @@ def earlier_looks(history: History, run: str, hosts: Collection[str]) -> dict[st
         bodies = session.exec(rows.order_by(col(EventRow.seq))).all()
     found: dict[str, list[Looked]] = defaultdict(list)
     for body in bodies:
-        event = Event.model_validate_json(body)
-        if event.host in hosts:
-            found[event.host].append(Looked.model_validate(event.body))
+        look = _Inspected.model_validate_json(body).body
+        if look.host in hosts:
+            found[look.host].append(look)
     return found
+
+
+class _Inspected(BaseModel):
+    """Of an event only what the host was like: read in one go, as there are thirty for every host."""
+
+    body: Looked
 
 
 def left_by_runs(history: History, hosts: Collection[str]) -> dict[str, Left]:
@@ -62,7 +75,8 @@ def left_by_runs(history: History, hosts: Collection[str]) -> dict[str, Left]:
     )
     with history.reading() as session:
         rows = session.exec(wanted).all()
-    return {row.host: _left(row, str(ended)) for row, ended in rows if row.host in hosts}
+    last = {row.host: (row, str(ended)) for row, ended in rows if row.host in hosts}
+    return {host: _left(row, ended) for host, (row, ended) in last.items()}
 
 
 def _left(row: HostRow, ended: str) -> Left:

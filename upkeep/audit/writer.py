@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -66,6 +66,19 @@ class Writer:
         entry = Entry(event, apply)
         self._queue.put(entry)
         return entry.done.result()
+
+    def append_all(self, events: Iterable[Event]) -> list[Event]:
+        """Append events one after the other and wait once, until all of them are durable.
+
+        Raises:
+            AuditError: one of them could not be written; the others are.
+        """
+        if self._closed:
+            raise AuditError("the history is closed")
+        entries = [Entry(event) for event in events]
+        for entry in entries:
+            self._queue.put(entry)
+        return [entry.done.result() for entry in entries]
 
     def close(self) -> None:
         """Write what was handed in, then end."""

@@ -18,6 +18,8 @@ from upkeep.domain.progress import COLUMNS, Progress
 from upkeep.domain.record import Event, Happening
 
 _MOST_ROWS = 30
+_ABOVE_TABLE = frozenset({"stage.closed", "host.result", "inspection.concluded", "host.diagnosed"})
+"""What stays on a terminal when the table moves on."""
 
 
 class LiveRun:
@@ -48,11 +50,7 @@ class LiveRun:
         """Take in one event."""
         with self._lock:
             self.progress.take(event)
-        line = line_of(event)
-        if line and (
-            self._live is None
-            or event.action in {"stage.closed", "host.result", "inspection.concluded", "host.diagnosed"}
-        ):
+        if (self._live is None or event.action in _ABOVE_TABLE) and (line := line_of(event)):
             self.console.print(line)
 
     def _picture(self) -> Group:
@@ -69,22 +67,24 @@ _IN_FULL = {
 
 def line_of(event: Event) -> str:
     """One event as a line with a time, or nothing where it would only be noise."""
-    at = f"{event.at.astimezone():%H:%M:%S}"
+    text = _said(event)
+    return f"{event.at.astimezone():%H:%M:%S}  {text}" if text and event.action not in _IN_FULL else text
+
+
+def _said(event: Event) -> str:
     if event.action == "stage.opened":
         hosts = event.body.get("hosts", [])
-        return f"{at}  stage {escape(event.stage)}: {len(hosts)} hosts"
+        return f"stage {escape(event.stage)}: {len(hosts)} hosts"
     if event.action == "stage.closed":
         verdict = event.body.get("verdict", "")
-        return f"{at}  stage {escape(event.stage)}: {verdict}, {escape(event.reason)}"
+        return f"stage {escape(event.stage)}: {verdict}, {escape(event.reason)}"
     if event.action == "host.result":
         outcome = str(event.body.get("outcome", ""))
-        return f"{at}  {escape(event.host)}: {coloured(outcome)}" + (
-            f", {escape(event.reason)}" if event.reason else ""
-        )
+        return f"{escape(event.host)}: {coloured(outcome)}" + (f", {escape(event.reason)}" if event.reason else "")
     if event.action in _IN_FULL:
         return _IN_FULL[event.action](event)
     if event.happening in {Happening.FAILED, Happening.UNKNOWN} and event.step is not None:
-        return f"{at}  {escape(event.host)}: {event.step.value} {event.happening.value}, {escape(event.reason)}"
+        return f"{escape(event.host)}: {event.step.value} {event.happening.value}, {escape(event.reason)}"
     return ""
 
 

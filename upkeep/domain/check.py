@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -158,6 +159,8 @@ class Check(Document):
 
     def matches(self, check: str) -> bool:
         """Whether a finding's check is this one; `<id>` in an id stands for one word."""
+        if "<" not in self.id:
+            return check == self.id
         pattern = re.sub(r"<[a-z]+>", "[^.]+", re.escape(self.id).replace(r"\<", "<").replace(r"\>", ">"))
         return re.fullmatch(pattern, check) is not None
 
@@ -207,9 +210,13 @@ class Catalogue:
     def find(self, check: str) -> Check | None:
         """The entry that a finding's check belongs to; one named in full before one with a placeholder."""
         if check not in self._found:
-            exact = next((one for one in self.checks if one.id == check), None)
+            exact = self._by_id.get(check)
             self._found[check] = exact or next((one for one in self.checks if one.matches(check)), None)
         return self._found[check]
+
+    @functools.cached_property
+    def _by_id(self) -> dict[str, Check]:
+        return {check.id: check for check in reversed(self.checks)}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from pydantic import AwareDatetime, Field
 
@@ -23,6 +24,8 @@ _TREND_LEAST = 4
 _TREND_SPAN = timedelta(hours=12)
 _FIT_LEAST = 0.8
 ANY_HOST = "all"
+
+T = TypeVar("T")
 
 
 class Looked(Document):
@@ -73,10 +76,10 @@ def over_time(catalogue: Catalogue, now: Looked, earlier: Sequence[Looked], left
 
 def _grown(catalogue: Catalogue, now: Looked, earlier: Sequence[Looked]) -> Iterable[Finding]:
     before = earlier[-1].figures if earlier else {}
-    for key, value in now.figures.items():
-        check = _check(catalogue, key)
+    for key, value in now.figures.items() if before else ():
         grew = value - before.get(key, value)
-        if check and check.counts_up and grew > 0:
+        check = _check(catalogue, key) if grew > 0 else None
+        if check and check.counts_up:
             since = f"{earlier[-1].at:%Y-%m-%d %H:%M} UTC"
             reason = f"{grew:g} more since {since} ({_said(check, key, value)})"
             yield _finding(check, key, Verdict(check.severity), reason, check.remedy, value=value)
@@ -88,8 +91,8 @@ def _unseen(catalogue: Catalogue, now: Looked, earlier: Sequence[Looked]) -> Ite
         return
     seen = {key for look in earlier for key in look.figures}
     for key, value in now.figures.items():
-        check = _check(catalogue, key)
-        if check and check.new and key not in seen:
+        check = _check(catalogue, key) if key not in seen else None
+        if check and check.new:
             yield _finding(
                 check, key, Verdict(check.severity), f"new: {_said(check, key, value)}", check.remedy, value=value
             )
@@ -102,6 +105,8 @@ def _said(check: Check, key: str, value: float) -> str:
 
 
 def _forecast(catalogue: Catalogue, now: Looked, earlier: Sequence[Looked]) -> Iterable[Finding]:
+    if len(earlier) + 1 < _TREND_LEAST:
+        return
     for key, value in now.figures.items():
         check = _check(catalogue, key)
         if check is None or check.trend is None:
@@ -170,39 +175,41 @@ def outliers(catalogue: Catalogue, fleet: Sequence[Looked]) -> dict[str, list[Fi
 
 
 def _odd_figures(catalogue: Catalogue, members: Sequence[Looked]) -> Iterable[tuple[str, Finding]]:
-    for key in {key for one in members for key in one.figures}:
-        check = _check(catalogue, key)
-        having = [one for one in members if key in one.figures]
-        if check is None or not check.peers or len(having) < COHORT_LEAST:
-            continue
-        values = [one.figures[key] for one in having]
-        middle = statistics.median(values)
-        spread = 1.4826 * statistics.median(abs(value - middle) for value in values)
-        for one in having:
-            distance = abs(one.figures[key] - middle)
-            if distance > max(_FAR * spread, _FAR_SHARE * abs(middle), _FAR_LEAST):
+    for check, key, having in _crowds(catalogue, ((one.host, one.figures) for one in members)):
+        middle = statistics.median(value for _, value in having)
+        spread = 1.4826 * statistics.median(abs(value - middle) for _, value in having)
+        far = max(_FAR * spread, _FAR_SHARE * abs(middle), _FAR_LEAST)
+        for host, value in having:
+            if abs(value - middle) > far:
                 reason = (
-                    f"{one.figures[key]:g} {check.unit}".strip()
-                    + f", while {len(having) - 1} hosts like it have about {middle:g}"
+                    f"{value:g} {check.unit}".strip() + f", while {len(having) - 1} hosts like it have about {middle:g}"
                 )
-                yield one.host, _peer(check, key, reason)
+                yield host, _peer(check, key, reason)
 
 
 def _odd_prints(catalogue: Catalogue, members: Sequence[Looked]) -> Iterable[tuple[str, Finding]]:
-    for key in {key for one in members for key in one.prints}:
-        check = _check(catalogue, key)
-        having = [one for one in members if key in one.prints]
-        if check is None or not check.peers or len(having) < COHORT_LEAST:
-            continue
-        usual, number = Counter(one.prints[key] for one in having).most_common(1)[0]
+    for check, key, having in _crowds(catalogue, ((one.host, one.prints) for one in members)):
+        usual, number = Counter(fingerprint for _, fingerprint in having).most_common(1)[0]
         if 100 * number < _AGREE_PCT * len(having):
             continue
-        for one in having:
-            if one.prints[key] != usual:
-                yield (
-                    one.host,
-                    _peer(check, key, f"{one.prints[key]}, while {number} of {len(having)} hosts like it have {usual}"),
-                )
+        for host, fingerprint in having:
+            if fingerprint != usual:
+                reason = f"{fingerprint}, while {number} of {len(having)} hosts like it have {usual}"
+                yield host, _peer(check, key, reason)
+
+
+def _crowds(
+    catalogue: Catalogue, said: Iterable[tuple[str, Mapping[str, T]]]
+) -> Iterable[tuple[Check, str, list[tuple[str, T]]]]:
+    """What enough hosts said about something that peers are compared by, in one pass over all that was said."""
+    by_key: dict[str, list[tuple[str, T]]] = defaultdict(list)
+    for host, several in said:
+        for key, value in several.items():
+            by_key[key].append((host, value))
+    for key, having in by_key.items():
+        check = _check(catalogue, key) if len(having) >= COHORT_LEAST else None
+        if check is not None and check.peers:
+            yield check, key, having
 
 
 def _peer(check: Check, key: str, reason: str) -> Finding:
@@ -272,16 +279,27 @@ def compare(
     still: list[Item] = []
     gone: list[Item] = []
     acknowledged: list[Item] = []
+    until_by = _known_until(known, at)
     for host, look in now.items():
         had = {finding.key for finding in before[host].problems} if host in before else set()
         for finding in look.problems:
-            until = max((one.until for one in known if one.covers(host, finding, at)), default=None)
+            names = ((where, what) for where in (host, ANY_HOST) for what in (finding.check, finding.key))
+            until = max((until_by[name] for name in names if name in until_by), default=None)
             kind = acknowledged if until else still if finding.key in had else new
             kind.append(Item(host, finding, until))
         there = {finding.key for finding in look.problems}
         had_before = before[host].problems if host in before else ()
         gone += [Item(host, one) for one in had_before if one.key not in there and one.check not in once]
     return Changes(tuple(new), tuple(still), tuple(gone), tuple(acknowledged), tuple(sorted(silent)))
+
+
+def _known_until(known: Iterable[Acknowledgement], at: datetime) -> dict[tuple[str, str], datetime]:
+    """Until when what is known by host and check stays so, of what is known now."""
+    found: dict[tuple[str, str], datetime] = {}
+    for one in known:
+        if at < one.until:
+            found[one.host, one.check] = max(one.until, found.get((one.host, one.check), one.until))
+    return found
 
 
 def _check(catalogue: Catalogue, key: str) -> Check | None:

@@ -94,7 +94,8 @@ class Question:
     `slow` ones are asked side by side. `plain` ones print little and hardly ever hang: they share one shell and one time limit,
     and are asked again one by one when that was not enough. What is both shares a second shell, beside the first.
     `soon` ones nearly always answer at once, though they may hang: they share the plain ones' shell, after them, for some seconds in
-    all; what has no answer by then is asked again by itself. `bare` scripts need no process of their own in a shared shell: they
+    all; what has no answer by then is asked again by itself. `late` ones that are plain wait in the plain ones' shell until those
+    have their answers, with time of their own. `bare` scripts need no process of their own in a shared shell: they
     never exit, and disturb nobody. `parts` are the same thing asked piece by piece: when all of it at once gave no answer.
     """
 
@@ -106,6 +107,7 @@ class Question:
     slow: bool = False
     plain: bool = False
     soon: bool = False
+    late: bool = False
     bare: bool = False
     parts: tuple[Question, ...] = ()
 
@@ -116,7 +118,8 @@ class Question:
 
     def alone(self) -> Sequence[Question]:
         """The same, each part in a shell of its own with all its time."""
-        return [replace(part, plain=False, soon=False) for part in self.parts or (self,)]
+        parts = self.parts or (self,)
+        return [replace(part, plain=False, soon=False, late=False, slow=part.slow or part.late) for part in parts]
 
 
 def ask(transport: Transport, questions: Sequence[Question], *, become: bool = True, head: str = "") -> list[Finding]:
@@ -193,14 +196,22 @@ def _shared_shell(questions: Sequence[Question], nonce: str, *, beside: bool) ->
     soon = [] if beside else [(number, question) for number, question in numbered if not question.plain]
     if not plain and not soon:
         return ""
-    text = "".join(_asked_here(number, question, nonce) for number, question in plain)
-    longest = max((question.timeout for _, question in plain), default=timedelta())
+    text = "".join(
+        _asked_here(number, question, nonce) for number, question in sorted(plain, key=lambda one: one[1].late)
+    )
+    longest = sum(
+        (_longest(question for _, question in plain if question.late is late) for late in (False, True)), timedelta()
+    )
     if soon:
         brisk = "".join(_asked_here(number, question, nonce) for number, question in soon)
-        within = min(_SOON, max(question.timeout for _, question in soon))
+        within = min(_SOON, _longest(question for _, question in soon))
         text += f"timeout -k 2 {within.total_seconds():g} sh -c {shlex.quote(brisk)}\n"
         longest += _SOON + timedelta(seconds=2)
     return f"{longest.total_seconds():g} {shlex.quote(text)}"
+
+
+def _longest(questions: Iterable[Question]) -> timedelta:
+    return max((question.timeout for question in questions), default=timedelta())
 
 
 def _asked_here(number: int, question: Question, nonce: str) -> str:
@@ -211,8 +222,8 @@ def _asked_here(number: int, question: Question, nonce: str) -> str:
 def limits_of(questions: Iterable[Question]) -> Limits:
     """Time for all of them: the quick ones one after the other, the slow ones together."""
     asked = list(questions)
-    quick = sum((q.timeout for q in asked if not q.slow and not q.soon), timedelta())
-    slow = max((q.timeout for q in asked if q.slow and not q.soon), default=timedelta())
+    quick = sum((q.timeout for q in asked if not q.slow and not q.late and not q.soon), timedelta())
+    slow = _longest(q for q in asked if (q.slow or q.late) and not q.soon)
     total = quick + slow + timedelta(seconds=30) + (_SOON if any(q.soon for q in asked) else timedelta())
     return Limits(total=total, idle=total, output_bytes=8 << 20)
 

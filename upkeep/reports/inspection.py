@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -112,15 +113,19 @@ def _charts(about: Inspected) -> list[tuple[str, str, float, str, Markup]]:
     bad = [
         name for name, verdict in sorted(about.verdicts.items()) if verdict is not Verdict.PASS and name in about.looks
     ]
-    rows = []
-    for host in bad:
-        for key, value in sorted(about.looks[host].figures.items()):
-            name = key.partition(":")[0]
-            check = about.catalogue.find(name)
-            if name in _CHARTED and check is not None:
-                values = [one.figures[key] for one in about.earlier.get(host, ()) if key in one.figures]
-                rows.append((host, key, value, check.unit, line([*values, value], f"{host} {key}")))
-    return [row for row in rows if row[4]][:_MOST_CHARTS]
+    drawn = (row for host in bad for row in _charts_of(about, host))
+    return list(itertools.islice(drawn, _MOST_CHARTS))
+
+
+def _charts_of(about: Inspected, host: str) -> Iterator[tuple[str, str, float, str, Markup]]:
+    for key, value in sorted(about.looks[host].figures.items()):
+        name = key.partition(":")[0]
+        check = about.catalogue.find(name) if name in _CHARTED else None
+        if check is not None:
+            values = [one.figures[key] for one in about.earlier.get(host, ()) if key in one.figures]
+            chart = line([*values, value], f"{host} {key}")
+            if chart:
+                yield host, key, value, check.unit, chart
 
 
 @functools.cache

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import statistics
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upkeep.documents import load_catalogue
 from upkeep.domain.check import Catalogue, Check
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.domain.inspection import (
+    COHORT_LEAST,
     Acknowledgement,
     Left,
     Looked,
@@ -180,3 +184,68 @@ def test_a_kind_of_error_that_no_earlier_look_saw_is_told_once() -> None:
     assert over_time(catalogue, look(old, new), [look(old), second]) == []
     changes = compare({"h1": second}, {"h1": look(old, new)}, [], datetime.now(UTC), once={"agent.log.kind"})
     assert not changes.changed, "that it is no news any more is none"
+
+
+def plain_outliers(fleet: Sequence[Looked]) -> set[tuple[str, str, str]]:
+    """Who stands out, found out the slow way: every key of every host, by the words of the docs."""
+    found = set()
+    for one in fleet:
+        crowd = [other for other in fleet if other.cohort == one.cohort]
+        for key, value in one.figures.items():
+            check, values = CATALOGUE.find(key.partition(":")[0]), [o.figures[key] for o in crowd if key in o.figures]
+            if check and check.peers and len(values) >= COHORT_LEAST:
+                middle = statistics.median(values)
+                spread = 1.4826 * statistics.median(abs(v - middle) for v in values)
+                if abs(value - middle) > max(6 * spread, abs(middle) / 2, 5):
+                    found.add((one.host, check.id, f"{middle:g}"))
+        for key, value in one.prints.items():
+            check, said = CATALOGUE.find(key.partition(":")[0]), [o.prints[key] for o in crowd if key in o.prints]
+            same = max((v for v in said), key=said.count)
+            if check and check.peers and len(said) >= COHORT_LEAST and 100 * said.count(same) >= 80 * len(said):
+                found |= {(one.host, check.id, same)} if value != same else set()
+    return found
+
+
+PEERED = [check.id for check in CATALOGUE.checks if check.peers]
+FIGURES = st.dictionaries(st.sampled_from([*PEERED[:4], "host.disk.used:/", "no.check"]), st.sampled_from([0, 1, 2, 50, 51, 900]))  # fmt: skip
+PRINTS = st.dictionaries(st.sampled_from([*PEERED[:3], "agent.program", "no.check"]), st.sampled_from("aaaaaaaab"))
+FLEET = st.lists(st.tuples(st.sampled_from(["x", "x", "x", "y"]), FIGURES, PRINTS), max_size=24)
+
+
+@settings(max_examples=60, deadline=None)
+@given(FLEET)
+def test_one_pass_over_a_cohort_finds_whom_comparing_everybody_with_everybody_finds(
+    drawn: list[tuple[str, dict[str, float], dict[str, str]]],
+) -> None:
+    fleet = [look(f"h{n}", cohort=cohort, figures=f, prints=p) for n, (cohort, f, p) in enumerate(drawn)]
+    found = {
+        (host, one.check, one.reason.rpartition(" have ")[2].removeprefix("about "))
+        for host, several in outliers(CATALOGUE, fleet).items()
+        for one in several
+    }
+    assert found == plain_outliers(fleet)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["h1", "h2", "all"]), st.sampled_from([DISK, "host.disk.used", "agent.user"]), st.integers(-2, 3)), max_size=8))  # fmt: skip
+def test_many_known_issues_are_known_as_long_as_the_one_that_lasts_longest(drawn: list[tuple[str, str, int]]) -> None:
+    known = [Acknowledgement(host=h, check=c, until=NOW + timedelta(days=d)) for h, c, d in drawn]
+    changes = compare({}, {"h1": look("h1", finding())}, known, NOW)
+    until = max((one.until for one in known if one.covers("h1", finding(), NOW)), default=None)
+    assert [item.known_until for item in (*changes.new, *changes.acknowledged)] == [until]
+    assert bool(changes.acknowledged) == (until is not None)
+
+
+def test_a_cohort_ten_times_as_large_costs_no_hundred_times() -> None:
+    """Log lines of a kind of their own on every host: what made comparing quadratic."""
+
+    def looks(count: int) -> list[Looked]:
+        figures = [{f"agent.log.kind:{n} {k}": 1.0 for k in range(20)} for n in range(count)]
+        return [look(f"h{n}", figures=own) for n, own in enumerate(figures)]
+
+    def seconds(fleet: list[Looked]) -> float:
+        began = time.thread_time()
+        assert not outliers(CATALOGUE, fleet)
+        return time.thread_time() - began
+
+    small, large = looks(150), looks(1500)
+    assert min(seconds(large) for _ in range(3)) < 40 * min(seconds(small) for _ in range(3))

@@ -114,6 +114,22 @@ def test_plain_questions_that_are_slow_share_a_second_shell_beside_the_first() -
     assert said[0][1] == said[2][1] != said[1][1] == said[3][1]
 
 
+def test_late_questions_share_the_first_shell_after_the_others_and_findings_keep_their_order() -> None:
+    asked = [question(f"echo {n} $$ $((order = order + 1))", plain=True, bare=True, late=n in {0, 2}) for n in range(4)]
+    said = [finding.evidence.split() for finding in ask(LocalTransport(), asked)]
+    assert [words[0] for words in said] == ["0", "1", "2", "3"]
+    assert [words[2] for words in said] == ["3", "1", "4", "2"]
+    assert len({words[1] for words in said}) == 1
+
+
+def test_late_questions_have_time_of_their_own_and_one_that_hangs_takes_nothing_from_the_others() -> None:
+    hangs = question("sleep 20", plain=True, late=True, timeout=timedelta(seconds=0.4))
+    slept = question("sleep 0.3; echo there", plain=True, timeout=timedelta(seconds=0.4))
+    found = ask(LocalTransport(), [hangs, slept, hangs])
+    assert [finding.evidence for finding in found][1] == "there\n"
+    assert [finding.verdict is Verdict.UNKNOWN for finding in found] == [True, False, True]
+
+
 @pytest.mark.parametrize("changes", [{"soon": True}, {"soon": True, "slow": True}, {"plain": True, "bare": True}])
 def test_questions_of_one_shell_are_answered_as_if_each_were_asked_by_itself(changes) -> None:
     scripts = [
