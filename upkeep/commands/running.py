@@ -24,6 +24,7 @@ from upkeep.domain.change import RunOutcome
 from upkeep.domain.record import Actor, RunReport, RunRequest
 from upkeep.errors import BadInput, Refused, ServiceError, UpkeepError, shorten
 from upkeep.project import prefect_settings, put_on_path
+from upkeep.services.prefect_server import own_prefect_server
 from upkeep.settings import Settings
 
 LOOKS = frozenset({"health_inspection", "connection_diagnosis", "pre_update_check"})
@@ -104,12 +105,18 @@ def execute(runbook: str, request: RunRequest, *, as_json: bool = False, yes: bo
     if runbook not in RUNBOOKS:
         raise BadInput(f"there is no runbook '{runbook}'", allowed=", ".join((*RUNBOOKS, *WATCHES)))
     prefect_settings(quiet=True)
+    server = own_prefect_server(Settings.from_environment().home)
     put_on_path()
     if not request.resume:
         request = _judged(runbook, request, confirm=not (yes or as_json or request.dry_run))
+    if server is not None:
+        server.go()
+        os.environ["PREFECT_API_URL"] = server.url
     flow = importlib.import_module(f"flows.{runbook}").__dict__[runbook]
     from prefect.exceptions import PrefectException  # noqa: PLC0415 - its settings are made by now
 
+    if server is not None:
+        server.wait(float(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"]))
     with _shown(as_json=as_json), _stop_on_signal(request):
         try:
             return RunReport.model_validate(flow(request))
