@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -78,6 +78,7 @@ class Writer:
         entries = [Entry(event) for event in events]
         for entry in entries:
             self._queue.put(entry)
+        wait([entry.done for entry in entries])
         return [entry.done.result() for entry in entries]
 
     def close(self) -> None:

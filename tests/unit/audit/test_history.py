@@ -10,6 +10,7 @@ import pytest
 from tests.unit.audit.conftest import run_record
 from tests.unit.audit.raw_database import RawDatabase
 from upkeep.audit.history import History
+from upkeep.audit.of_hosts import OfHost, result_of
 from upkeep.domain.change import HostOutcome, HostResult, RunOutcome, Step
 from upkeep.domain.failure import FailureClass
 from upkeep.domain.finding import Finding, Verdict
@@ -111,6 +112,30 @@ def test_no_secret_is_written(history: History, database: Path, text: str) -> No
     history.close()
     written = b"".join(path.read_bytes() for path in database.parent.iterdir())
     assert b"hunter2" not in written
+
+
+def test_what_is_told_of_many_hosts_together_is_written_and_heard_in_its_order(history: History) -> None:
+    heard: list[Event] = []
+    history.listeners.append(heard.append)
+    passed = HostResult(outcome=HostOutcome.PASSED, reason="fine")
+    names = [f"h{number}" for number in range(300)]
+    history.of_hosts(
+        "r1", [OfHost("h0", "host.inspected", body={"n": 1}), *(result_of(name, passed) for name in names)]
+    )
+    assert [(event.host, event.action) for event in heard][:2] == [("h0", "host.inspected"), ("h0", "host.result")]
+    written = [event for event in history.events("r1") if event.action in {"host.inspected", "host.result"}]
+    assert written == heard
+    assert [event.host for event in written] == ["h0", *names]
+    assert history.run("r1").hosts["h299"].outcome is HostOutcome.PASSED
+
+
+def test_of_events_handed_in_together_one_that_cannot_be_kept_takes_no_other_along(history: History) -> None:
+    passed = result_of("h1", HostResult(outcome=HostOutcome.PASSED))
+    with pytest.raises(AuditError, match="cannot be kept"):
+        history.of_hosts(
+            "r1", [passed, OfHost("h2", "host.result"), result_of("h3", HostResult(outcome=HostOutcome.PASSED))]
+        )
+    assert [event.host for event in history.events("r1") if event.action == "host.result"] == ["h1", "h3"]
 
 
 def test_many_threads_lose_nothing_and_the_chain_has_no_gap(history: History) -> None:
