@@ -80,7 +80,7 @@ class OwnServer:
         how = "ended at its start" if answered else f"did not answer within {seconds:.0f} s"
         self.stop()
         raise ServiceError(
-            f"the Prefect server of this run {how}{self._last_line()}; no host was touched; its log: {self._log}; "
+            f"the Prefect server of this run {how}{self._last_line()}; no host was changed; its log: {self._log}; "
             "do: what the log asks for, or set PREFECT_API_URL to a Prefect server (upkeep up starts one)"
         )
 
