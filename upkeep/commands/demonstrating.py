@@ -14,7 +14,7 @@ from types import ModuleType
 from rich.table import Table
 
 from upkeep.commands.planning import explain_plan
-from upkeep.commands.running import execute
+from upkeep.commands.running import execute, start_prefect
 from upkeep.console.report import show_report
 from upkeep.console.screen import screen
 from upkeep.domain.change import HostOutcome
@@ -35,6 +35,7 @@ def demo(hosts: int) -> int:
     bad_host = f"h{hosts}"
     started = time.monotonic()
     try:
+        start_prefect()  # its first database takes ten seconds, and so does raising the hosts
         console.print(f"raising {hosts} hosts with the agent ms-720 1.4.2 and a control centre on this machine …")
         lab.up(hosts=hosts, version="1.4.2", bad_host=bad_host)
         console.print(f"up after {time.monotonic() - started:.1f} s; {bad_host} will break with 1.5.0\n")

@@ -124,6 +124,14 @@ def execute(runbook: str, request: RunRequest, *, as_json: bool = False, yes: bo
             return _ended_without_server(request.run_id, error)
 
 
+def start_prefect() -> None:
+    """Have the server of the run to come open its database already, where it has one of its own."""
+    prefect_settings(quiet=True)
+    server = own_prefect_server(Settings.from_environment().home)
+    if server is not None:
+        server.go()
+
+
 def _ended_without_server(run_id: str, error: Exception) -> RunReport:
     """The report of a run whose Prefect server went away; it is only a view.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import select
 import socket
@@ -37,6 +38,7 @@ class OwnServer:
         """
         self._log = log
         self._gone_ahead = False
+        self._serves = False
         self._pair, theirs = socket.socketpair()
         listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
@@ -69,13 +71,16 @@ class OwnServer:
         Raises:
             ServiceError: it ended, or took longer.
         """
+        if self._serves:
+            return
         answered, _, _ = select.select([self._pair], [], [], seconds)
-        if answered and self._heard() == READY:
+        self._serves = bool(answered) and self._heard() == READY
+        if self._serves:
             return
         how = "ended at its start" if answered else f"did not answer within {seconds:.0f} s"
         self.stop()
         raise ServiceError(
-            f"the Prefect server of this run {how}{self._last_line()}; no host was touched; its log: {self._log}; "
+            f"the Prefect server of this run {how}{self._last_line()}; no host was changed; its log: {self._log}; "
             "do: what the log asks for, or set PREFECT_API_URL to a Prefect server (upkeep up starts one)"
         )
 
@@ -105,8 +110,9 @@ class OwnServer:
         return f": {shorten(said[-1])}" if said else ""
 
 
+@functools.cache
 def own_prefect_server(home: Path) -> OwnServer | None:
-    """One that has begun to load, where Prefect would start its own; None where it would not, or no log can be kept in `home`."""
+    """This process' one, loading from now on; None where Prefect would not start one, or no log can be kept in `home`."""
     if not none_configured():
         return None
     try:
