@@ -8,12 +8,13 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
 import httpx
+from pydantic import ValidationError
 
 from upkeep.commands.watching import watch
 from upkeep.console.live import LiveRun
@@ -112,7 +113,7 @@ def execute(runbook: str, request: RunRequest, *, as_json: bool = False, yes: bo
     if server is not None:
         server.go()
         os.environ["PREFECT_API_URL"] = server.url
-    flow = importlib.import_module(f"flows.{runbook}").__dict__[runbook]
+    flow = _flow(runbook)
     from prefect.exceptions import PrefectException  # noqa: PLC0415 - its settings are made by now
 
     if server is not None:
@@ -122,6 +123,24 @@ def execute(runbook: str, request: RunRequest, *, as_json: bool = False, yes: bo
             return RunReport.model_validate(flow(request))
         except (PrefectException, httpx.HTTPError) as error:
             return _ended_without_server(request.run_id, error)
+
+
+def _flow(runbook: str) -> Callable[[RunRequest], Any]:
+    """The runbook, which brings Prefect along.
+
+    Raises:
+        BadInput: one of Prefect's own settings cannot be read.
+    """
+    try:
+        found: Callable[[RunRequest], Any] = importlib.import_module(f"flows.{runbook}").__dict__[runbook]
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join((error.title, *map(str, first["loc"])))
+        raise BadInput(
+            f"Prefect's setting {where}: {first['msg']}; found {first['input']!r}",
+            remedy="correct or unset its PREFECT_… variable, or its line in Prefect's profile, prefect.toml or .env",
+        ) from error
+    return found
 
 
 def start_prefect() -> None:
