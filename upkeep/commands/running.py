@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import itertools
 import os
@@ -25,7 +26,7 @@ from upkeep.domain.change import RunOutcome
 from upkeep.domain.record import Actor, RunReport, RunRequest
 from upkeep.errors import BadInput, Refused, ServiceError, UpkeepError, shorten
 from upkeep.project import prefect_settings, put_on_path
-from upkeep.services.prefect_server import own_prefect_server
+from upkeep.services.prefect_server import OwnServer, own_prefect_server
 from upkeep.settings import Settings
 
 LOOKS = frozenset({"health_inspection", "connection_diagnosis", "pre_update_check"})
@@ -74,6 +75,7 @@ def resume_run(run_id: str, reason: str, *, as_json: bool = False) -> int:
         BadInput: no such run.
         Refused: it is over, or its controller still lives.
     """
+    _own_server()
     put_on_path()
     from tasks.resume_run import refuse_unless_dead  # noqa: PLC0415 - the runbooks are on the path only now
     from upkeep.wiring import site  # noqa: PLC0415 - opens nothing until a command needs it
@@ -105,8 +107,7 @@ def execute(runbook: str, request: RunRequest, *, as_json: bool = False, yes: bo
     """Run a runbook with live progress and hand out its report."""
     if runbook not in RUNBOOKS:
         raise BadInput(f"there is no runbook '{runbook}'", allowed=", ".join((*RUNBOOKS, *WATCHES)))
-    prefect_settings(quiet=True)
-    server = own_prefect_server(Settings.from_environment().home)
+    server = _own_server()
     put_on_path()
     if not request.resume:
         request = _judged(runbook, request, confirm=not (yes or as_json or request.dry_run))
@@ -145,10 +146,16 @@ def _flow(runbook: str) -> Callable[[RunRequest], Any]:
 
 def start_prefect() -> None:
     """Have the server of the run to come open its database already, where it has one of its own."""
-    prefect_settings(quiet=True)
-    server = own_prefect_server(Settings.from_environment().home)
+    server = _own_server()
     if server is not None:
         server.go()
+
+
+@functools.cache
+def _own_server() -> OwnServer | None:
+    """This process' own Prefect server, where it needs one; it begins to load with the first call, before Prefect is imported."""
+    prefect_settings(quiet=True)
+    return own_prefect_server(Settings.from_environment().home)
 
 
 def _ended_without_server(run_id: str, error: Exception) -> RunReport:
