@@ -13,8 +13,10 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import groupby
 
 from upkeep.domain.finding import Finding, Verdict
+from upkeep.hosts.fetches import Fetch, at_once
 from upkeep.hosts.transport import Limits, Reply, Transport
 
 ANSWER_BYTES = 65_536
@@ -97,6 +99,7 @@ class Question:
     all; what has no answer by then is asked again by itself. `late` ones that are plain wait in the plain ones' shell until those
     have their answers, with time of their own. `bare` scripts need no process of their own in a shared shell: they
     never exit, and disturb nobody. `parts` are the same thing asked piece by piece: when all of it at once gave no answer.
+    `fetch` says how curl asks the same: late ones that follow each other share one curl.
     """
 
     check: str
@@ -110,6 +113,7 @@ class Question:
     late: bool = False
     bare: bool = False
     parts: tuple[Question, ...] = ()
+    fetch: Fetch | None = None
 
     @property
     def shares(self) -> bool:
@@ -196,9 +200,8 @@ def _shared_shell(questions: Sequence[Question], nonce: str, *, beside: bool) ->
     soon = [] if beside else [(number, question) for number, question in numbered if not question.plain]
     if not plain and not soon:
         return ""
-    text = "".join(
-        _asked_here(number, question, nonce) for number, question in sorted(plain, key=lambda one: one[1].late)
-    )
+    in_turn = groupby(sorted(plain, key=lambda one: one[1].late), lambda one: one[1].late and one[1].fetch is not None)
+    text = "".join(_asked_in_turn(list(several), nonce, fetched=fetched) for fetched, several in in_turn)
     longest = sum(
         (_longest(question for _, question in plain if question.late is late) for late in (False, True)), timedelta()
     )
@@ -212,6 +215,16 @@ def _shared_shell(questions: Sequence[Question], nonce: str, *, beside: bool) ->
 
 def _longest(questions: Iterable[Question]) -> timedelta:
     return max((question.timeout for question in questions), default=timedelta())
+
+
+def _asked_in_turn(several: Sequence[tuple[int, Question]], nonce: str, *, fetched: bool) -> str:
+    """Each asked by itself; what can be fetched with one curl is, and then by itself if that failed."""
+    alone = "".join(_asked_here(number, question, nonce) for number, question in several)
+    if not fetched or len(several) == 1:
+        return alone
+    ends = [f"\\n{nonce}-{number} 0\\n" for number, _ in several]
+    not_so = "".join(f"printf '\\n%s-%s again\\n' {nonce} {number}\n" for number, _ in several)
+    return at_once([question.fetch for _, question in several if question.fetch], ends, not_so + alone)
 
 
 def _asked_here(number: int, question: Question, nonce: str) -> str:
@@ -263,8 +276,11 @@ def _shared(raw: str, nonce: str) -> dict[int, Answer]:
     """The answers of the questions that shared a shell, as far as they got."""
     found: dict[int, Answer] = {}
     began = 0
-    for match in re.finditer(rf"\n{nonce}-(\d+) (\d+)\n", raw):
-        found[int(match[1])] = Answer(int(match[2]), _cut(raw[began : match.start()]))
+    for match in re.finditer(rf"\n{nonce}-(\d+) (\d+|again)\n", raw):
+        if match[2] == "again":
+            found.pop(int(match[1]), None)
+        else:
+            found[int(match[1])] = Answer(int(match[2]), _cut(raw[began : match.start()]))
         began = match.end()
     return found
 

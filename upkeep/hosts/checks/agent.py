@@ -12,6 +12,7 @@ from upkeep.domain.release import Release
 from upkeep.domain.version import Version
 from upkeep.hosts.checks.platform import with_words
 from upkeep.hosts.checks.service import properties
+from upkeep.hosts.fetches import Fetch
 from upkeep.hosts.question import Answer, Question, unknown
 
 GET = """
@@ -20,6 +21,13 @@ elif command -v wget >/dev/null; then wget -q -O - -T 5 -t 1 "$1"
 else (exit 127)
 fi
 """
+
+_GET_SECONDS = 5
+
+
+def fetched(url: str) -> Fetch:
+    """How curl is told what GET asks."""
+    return Fetch(("-sS",), url, _GET_SECONDS)
 
 
 def version_script(probe: VersionProbe) -> str:
@@ -94,7 +102,10 @@ def running(probe: VersionProbe, expected: str = "") -> Question:
             )
         return Finding(check=check, verdict=Verdict.PASS, reason=f"the running agent reports {text}", evidence=text)
 
-    return Question(check, version_script(probe), judge, slow=not probe.command, soon=True, bare=not probe.command)
+    fetch = None if probe.command else fetched(probe.url)
+    return Question(
+        check, version_script(probe), judge, slow=not probe.command, soon=True, bare=not probe.command, fetch=fetch
+    )
 
 
 def requirement(row: Requirement) -> Question:

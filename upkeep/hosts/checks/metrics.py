@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.domain.profile import AgentProfile, Metric
-from upkeep.hosts.checks.agent import GET
+from upkeep.hosts.checks.agent import GET, fetched
 from upkeep.hosts.checks.platform import with_words
 from upkeep.hosts.question import Answer, Question, ask, bounded, unknown
 from upkeep.hosts.transport import Transport
@@ -41,7 +41,9 @@ def metric(wanted: Metric) -> Question:
         )
 
     script = shlex.join(wanted.command) if wanted.command else with_words(GET, wanted.url)
-    return Question(check, script, judge, slow=not wanted.command, soon=not wanted.command, bare=not wanted.command)
+    asks = not wanted.command
+    fetch = fetched(wanted.url) if asks else None
+    return Question(check, script, judge, slow=asks, soon=asks, bare=asks, fetch=fetch)
 
 
 def compared(profile: AgentProfile, before: Sequence[Finding], after: Sequence[Finding]) -> list[Finding]:

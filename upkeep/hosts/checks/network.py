@@ -9,6 +9,7 @@ import shlex
 from upkeep.domain.finding import Finding, Verdict
 from upkeep.domain.profile import CommandProbe, DnsProbe, HttpProbe, TcpProbe
 from upkeep.hosts.checks.platform import with_words
+from upkeep.hosts.fetches import Fetch
 from upkeep.hosts.question import Answer, Question, bounded, unknown
 
 _TCP = r"""
@@ -113,10 +114,11 @@ def dns(probe: DnsProbe) -> Question:
     return Question(check, with_words('getent ahosts "$1"', probe.name), judge, slow=True, soon=True, bare=True)
 
 
+_WRITTEN = r"\nupkeep-status=%{http_code} upkeep-seconds=%{time_total} upkeep-connect=%{http_connect}\n"
 _HTTP = r"""
 if command -v curl >/dev/null; then
     curl -sS -L --max-redirs 3 --max-time "$2" ${3:+--proxy "$3"} ${4:+--cacert "$4"} -o - \
-        -w '\nupkeep-status=%{http_code} upkeep-seconds=%{time_total} upkeep-connect=%{http_connect}\n' "$1"
+        -w '@WRITTEN@' "$1"
     echo "upkeep-code=$?"
 elif command -v wget >/dev/null; then
     started=$(date +%s%N)
@@ -126,7 +128,7 @@ elif command -v wget >/dev/null; then
 else
     echo upkeep-code=127
 fi
-"""
+""".replace("@WRITTEN@", _WRITTEN)
 
 _CURL_TROUBLE = {
     5: ("the proxy's name does not resolve", "correct the proxy's address in the profile"),
@@ -173,7 +175,24 @@ def http(probe: HttpProbe) -> Question:
         return _judged_answer(probe, check, answer, body, status or 0)
 
     words = (probe.url, f"{probe.timeout.total_seconds():g}", probe.proxy or "", probe.ca or "")
-    return Question(check, with_words(_HTTP, *words), judge, timeout=probe.timeout * 2, slow=True, soon=True, bare=True)
+    return Question(
+        check,
+        with_words(_HTTP, *words),
+        judge,
+        timeout=probe.timeout * 2,
+        slow=True,
+        soon=True,
+        bare=True,
+        fetch=_fetched(probe),
+    )
+
+
+def _fetched(probe: HttpProbe) -> Fetch:
+    """How curl is told what _HTTP asks."""
+    given = {"--proxy": probe.proxy, "--cacert": probe.ca}
+    more = [word for name, value in given.items() if value for word in (name, value)]
+    options = ("-sS", "-L", "--max-redirs", "3", *more, "-o", "-")
+    return Fetch(options, probe.url, probe.timeout.total_seconds(), f"{_WRITTEN}upkeep-code=0\\n")
 
 
 def command(probe: CommandProbe) -> Question:

@@ -1,9 +1,17 @@
 # The network as the kernel counts it: what is sent again, dropped, overflowing; connections to the control centre; the way out.
 set --
-for file in net/snmp net/netstat net/dev net/sockstat net/tcp net/tcp6 net/route net/ipv6_route sys/net/ipv4/ip_local_port_range; do
+# Listing every connection makes the kernel walk all its tables: not where there is no control centre to look for among them.
+connections='net/tcp net/tcp6' tcp=''
+if [ "${CENTRE_PORT:-0}" = 0 ]; then
+    for file in $connections; do
+        [ -n "$tcp" ] || [ ! -r "$R/proc/$file" ] || { read -r _ && read -r _ && tcp=1; } <"$R/proc/$file"
+    done
+    connections=''
+fi
+for file in net/snmp net/netstat net/dev net/sockstat $connections net/route net/ipv6_route sys/net/ipv4/ip_local_port_range; do
     [ ! -r "$R/proc/$file" ] || set -- "$@" "$R/proc/$file"
 done
-[ $# -eq 0 ] || awk -v port="${CENTRE_PORT:-0}" '
+[ $# -eq 0 ] || awk -v port="${CENTRE_PORT:-0}" -v tcp="$tcp" '
 BEGIN { centre = sprintf(":%04X", port) }
 function tell(key, value, detail, subject) { printf "net.%s\t%s\t%s\t%s\n", key, value, subject, detail }
 FNR == 1 { n = split(FILENAME, part, "/"); file = part[n] }

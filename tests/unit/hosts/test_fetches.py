@@ -1,0 +1,96 @@
+"""URLs that one curl asks are answered as if each had been asked by itself (issue 7)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from upkeep.domain.finding import Finding, Verdict
+from upkeep.domain.profile import HttpProbe, VersionProbe
+from upkeep.hosts.checks import agent, network
+from upkeep.hosts.local import LocalTransport
+from upkeep.hosts.question import Question, ask
+
+ASKED: list[str] = []
+
+
+class Site(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        ASKED.append(self.path)
+        self.send_response(404 if self.path == "/lost" else 200)
+        self.end_headers()
+        self.wfile.write(b"x" * 200_000 if self.path == "/long" else b"version 1.2.3")
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    ASKED.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+
+
+def asked(home: Path, *questions: Question) -> list[Finding]:
+    """As an inspection asks."""
+    transport = LocalTransport(env={"PATH": os.environ["PATH"], "HOME": str(home)})
+    return ask(transport, [replace(one, plain=True, slow=False, soon=False, late=True) for one in questions])
+
+
+def version(url: str) -> Question:
+    return agent.running(VersionProbe(url=url))
+
+
+def health(url: str) -> Question:
+    return network.http(HttpProbe(id="health", url=url, body="version", timeout=timedelta(seconds=1)))
+
+
+def test_each_has_its_own_answer_and_is_asked_once(site: str, tmp_path: Path) -> None:
+    told = asked(tmp_path, version(f"{site}/version"), health(f"{site}/health"), version(f"{site}/again"))
+    assert [one.verdict for one in told] == [Verdict.PASS] * 3
+    assert "1.2.3" in told[0].reason
+    assert "answers 200" in told[1].reason
+    assert ASKED == ["/version", "/health", "/again"]
+
+
+def test_one_that_hangs_takes_no_others_answer_away(site: str, silent: str, tmp_path: Path) -> None:
+    told = asked(tmp_path, version(f"{site}/version"), health(silent), version(f"{site}/again"))
+    assert [one.verdict for one in told] == [Verdict.PASS, Verdict.FAIL, Verdict.PASS]
+    assert "timeout" in told[1].reason
+
+
+def test_one_that_refuses_is_told_as_when_it_is_asked_by_itself(site: str, tmp_path: Path) -> None:
+    refused = health("http://127.0.0.1:9/")
+    alone = asked(tmp_path, refused)
+    assert asked(tmp_path, refused, version(f"{site}/version"))[0].reason == alone[0].reason
+    assert "refused" in alone[0].reason
+
+
+def test_an_error_page_and_a_long_page_are_judged_as_they_are(site: str, tmp_path: Path) -> None:
+    told = asked(tmp_path, version(f"{site}/long"), health(f"{site}/lost"), version(f"{site}/version"))
+    assert told[0].verdict is Verdict.UNKNOWN
+    assert "answers 404" in told[1].reason
+    assert "1.2.3" in told[2].reason
+
+
+def test_options_of_the_hosts_own_hold_for_every_url(site: str, tmp_path: Path) -> None:
+    (tmp_path / ".curlrc").write_text("proxy = http://127.0.0.1:9\n")
+    told = asked(tmp_path, version(f"{site}/version"), health(f"{site}/health"))
+    assert [one.verdict for one in told] == [Verdict.UNKNOWN, Verdict.FAIL]
+    assert not ASKED
