@@ -32,7 +32,7 @@ file == "route" && FNR > 1 && $2 == "00000000" { way = 1; next }
 file == "ipv6_route" && $2 == "00" && $NF != "lo" { way = 1; next }
 END {
     out = counter["Tcp:OutSegs"]; again = counter["Tcp:RetransSegs"]
-    if (out > 1000) tell("retransmitted", sprintf("%.2f", 100 * again / out), again " of " out " segments since boot")
+    if (out > 10000) tell("retransmitted", sprintf("%.2f", 100 * again / out), again " of " out " segments since boot")
     else if (out != "") tell("retransmitted", "none", "too few segments since boot: " out)
     if ("TcpExt:ListenOverflows" in counter) tell("overflows", counter["TcpExt:ListenOverflows"])
     if (interfaces) { tell("interface.errors", errors); tell("interface.drops", drops) }
