@@ -17,6 +17,7 @@ from tasks.take_up_host import (
     finished_steps,
     order_again,
     own_journal,
+    unlock_committed,
     was_judged_bad,
     was_switched,
 )
@@ -39,6 +40,7 @@ def change_host(session: RunSession, host: str, stage: str) -> Changed:
     work = session.work(host)
     journal = own_journal(session, host) if session.resumed else Journal()
     if journal.state is JournalState.COMMITTED:
+        unlock_committed(session, host, journal, stage)
         return session.answered(Changed(host, committed(journal)))
     if journal.state in {JournalState.ARMED, JournalState.SWITCHED}:
         with locked(session, work, order_again(session, host, journal), stage=stage) as order:

@@ -66,7 +66,7 @@ def locked(
     try:
         yield order
     finally:
-        _unlock(session, work, order, stage)
+        unlock(session, work, order, stage)
 
 
 def run_left_behind(session: RunSession, state: Standing) -> str | None:
@@ -81,7 +81,8 @@ def run_left_behind(session: RunSession, state: Standing) -> str | None:
     return holder if over else None
 
 
-def _unlock(session: RunSession, work: HostWork, order: Order, stage: str) -> None:
+def unlock(session: RunSession, work: HostWork, order: Order, stage: str) -> None:
+    """Give the host free, as a step; one that cannot be given free stays locked until its lease ends."""
     try:
         with session.history.step(session.record.id, work.host.name, Step.UNLOCK, stage=stage):
             work.change.release_lock(order)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tasks.guard_acted import note_guard
-from tasks.lock_host import locked, order_of
+from tasks.lock_host import locked, order_of, unlock
 from tasks.roll_back_host import put_back
 from tasks.session import HostWork, RunSession
 from upkeep.domain.change import HostResult, Journal, JournalState, Step
@@ -56,6 +58,15 @@ def order_again(session: RunSession, host: str, journal: Journal) -> Order:
     """The order the host was changed by, from the facts its check wrote down."""
     facts = HostFacts.model_validate(session.history.facts_of(session.record.id, host))
     return order_of(session, from_version=journal.from_version, machine=facts.machine, libc=facts.libc)
+
+
+def unlock_committed(session: RunSession, host: str, journal: Journal, stage: str) -> None:
+    """Give a committed host free, where the run's controller died after the commit and before it did."""
+    rows = session.history.steps(session.record.id, host)
+    last = next((row for row in reversed(rows) if row.step in {Step.LOCK, Step.UNLOCK}), None)
+    if last is not None and (last.step, last.happening) != (Step.UNLOCK, Happening.OK):
+        order = dataclasses.replace(order_again(session, host, journal), fence=journal.fence)
+        unlock(session, session.work(host), order, stage)
 
 
 def finish_rollback(session: RunSession, work: HostWork, journal: Journal, stage: str) -> HostResult:
