@@ -99,6 +99,7 @@ class Bench:
             "[defaults]",
             f"forks = {min(200, len(self.fleet.hosts))}",
             "host_key_checking = True",
+            "timeout = 60",
             *config,
             "[ssh_connection]",
             "pipelining = True",
