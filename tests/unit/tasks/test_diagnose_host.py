@@ -266,7 +266,9 @@ def test_a_busy_host_hides_no_cause_that_load_does_not_explain() -> None:
     assert broken.confidence < quiet.confidence
 
 
-def test_a_host_that_takes_connections_and_stands_still_is_not_taken_for_an_agent_that_is_unknown() -> None:
-    still = Finding(check="reach.ssh", verdict=Verdict.FAIL, reason="ssh://h3:22 accepted the connection and sent no SSH banner within 10 s (no answer)", remedy="x")  # fmt: skip
+@pytest.mark.parametrize("why", ["no answer", "Error reading SSH protocol banner"])
+def test_a_host_that_takes_connections_and_stands_still_is_not_taken_for_an_agent_that_is_unknown(why: str) -> None:
+    reason = f"ssh://h3:22 accepted the connection and sent no SSH banner within 10 s ({why})"
+    still = Finding(check="reach.ssh", verdict=Verdict.FAIL, reason=reason, remedy="x")
     found = diagnose(load_causes(), [still, *node(online=False)])
     assert found.suspicions[0].cause.id == "host-unreachable"
