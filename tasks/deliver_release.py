@@ -21,6 +21,7 @@ from upkeep.hosts.host_change import Order
 from upkeep.services.web import public
 
 PIECE_BYTES = 32 * PACKET_BYTES
+"""Whole packets only: a rest would be a packet of its own with every piece."""
 TRIES = 4
 _WAY_CHECK = "delivery.way"
 

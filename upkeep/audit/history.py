@@ -20,14 +20,14 @@ from upkeep.audit.chain import canonical
 from upkeep.audit.checkpoints import Checkpoints
 from upkeep.audit.copies import Copies
 from upkeep.audit.database import open_database, trouble, writing
-from upkeep.audit.of_hosts import OfHost
+from upkeep.audit.of_hosts import OfHost, found_on, result_of
 from upkeep.audit.redaction import Redaction
 from upkeep.audit.rotation import ROTATED
 from upkeep.audit.signing import KeyFolder
 from upkeep.audit.tables import RunRow
 from upkeep.audit.writer import Beside, Writer
 from upkeep.domain.change import HostResult, RunOutcome, Step
-from upkeep.domain.finding import Finding, worst
+from upkeep.domain.finding import Finding
 from upkeep.domain.record import Actor, Event, Happening, RunRecord
 from upkeep.domain.stages import StagePlan
 from upkeep.domain.stopping import Stop
@@ -148,16 +148,15 @@ class History(Browsing):
 
     def host_result(self, run_id: str, host: str, result: HostResult, *, stage: str = "") -> None:
         """What came of one host."""
-        body = result.model_dump(mode="json", exclude={"reason"})
-        self._append(run_id, "host.result", host=host, stage=stage, reason=result.reason, body=body)
+        told = result_of(host, result)
+        self._append(run_id, told.action, host=host, stage=stage, reason=told.reason, body=dict(told.body))
 
     def findings(self, run_id: str, host: str, phase: str, findings: Sequence[Finding]) -> None:
         """What was found on one host in one phase."""
         if not findings:
             return
-        listed = [finding.model_dump(mode="json", exclude_defaults=True) for finding in findings]
-        body = {"phase": phase, "worst": worst(findings).value, "findings": listed}
-        self._append(run_id, "host.findings", host=host, body=body)
+        told = found_on(host, phase, findings)
+        self._append(run_id, told.action, host=host, body=dict(told.body))
 
     def of_hosts(self, run_id: str, told: Iterable[OfHost]) -> None:
         """Events of many hosts, written together in few commits; they are durable when this returns."""
