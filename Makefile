@@ -19,7 +19,7 @@ test: setup machines-setup check
 torture: setup machines-setup
 	@.venv/bin/pytest -q -n "$${PYTEST_WORKERS:-2}" --dist loadgroup --durations 30 tests/torture $(PYTEST_FLAGS)
 
-endurance: setup
+endurance: setup machines-setup
 	@.venv/bin/pytest -q --durations 30 tests/endurance $(PYTEST_FLAGS)
 
 check: setup
@@ -28,13 +28,13 @@ check: setup
 	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
 	@.venv/bin/shellcheck -s sh $$(git ls-files '*.sh') && echo "shellcheck: clean"
 
-bench: setup
+bench: setup machines-setup
 	@.venv/bin/python -m tests.bench --hosts '$(HOSTS)' --only '$(ONLY)' --repeat '$(REPEAT)'
 
-bench-history: setup
+bench-history: setup machines-setup
 	@.venv/bin/python -m tests.bench.history $(HISTORY_FLAGS)
 
-growth: setup
+growth: setup machines-setup
 	@.venv/bin/python -m tests.bench.growth $(GROWTH_FLAGS)
 
 up: setup

@@ -16,7 +16,7 @@ from tests.bench import neighbours, start
 from tests.bench.hosts import fleet
 from tests.bench.measure import Cost, adopt_orphans
 from tests.bench.record import BUILD, keep, keep_beside, medians
-from tests.bench.tools import TOOLS, Bench, prefect, venv
+from tests.bench.tools import OURS, TOOLS, Bench, prefect, venv
 
 BESIDE = {"start": start, "neighbours": neighbours}
 SELDOM = ("upkeep_alone",)
@@ -28,10 +28,10 @@ def main() -> None:
     adopt_orphans()
     tools = [tool for tool in TOOLS if tool in asked.only]
     for tool in tools:
-        if tool not in {"upkeep", "upkeep_alone"}:
+        if tool not in OURS:
             venv(BUILD, tool)
     with contextlib.ExitStack() as stack:
-        needed = {"upkeep", *BESIDE} & set(asked.only)
+        needed = {"upkeep", "upkeep_pulled", *BESIDE} & set(asked.only)
         server = stack.enter_context(prefect(BUILD / "prefect")) if needed else {}
         beside("start", asked, server)
         for count in asked.hosts if tools else ():
@@ -67,7 +67,7 @@ def run(bench: Bench, tool: str) -> Cost:
     try:
         return bench.run(tool)
     except SystemExit as ended:
-        if tool in {"upkeep", "upkeep_alone"}:
+        if tool in OURS:
             raise
         sys.stderr.write(f"{ended}\nbench: {tool} is tried once more\n")
         return bench.run(tool)

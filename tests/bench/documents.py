@@ -13,7 +13,7 @@ import yaml
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.bench.hosts import NEW, Fleet
+from tests.bench.hosts import NEW, Fleet, free_port
 from upkeep.domain.release import ARCHITECTURES, Artifact, Release
 
 PROFILE = """\
@@ -39,8 +39,11 @@ needs: {load_per_core: 100000}
 """
 
 
+PULLING = "pulling.yaml"
+
+
 def write(fleet: Fleet) -> tuple[Path, Path]:
-    """The documents in the fleet's folder; returns inventory and plan."""
+    """The documents in the fleet's folder; returns inventory and plan. Beside the plan lies the same with a relay, PULLING."""
     folder = fleet.folder
     (folder / "profile.yaml").write_text(PROFILE)
     _release(folder)
@@ -56,6 +59,8 @@ def write(fleet: Fleet) -> tuple[Path, Path]:
         "soak": {"canary": "0s", "other": "0s", "every": "1s"},
     }
     (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
+    relay = {"how": "relay", "relay": f"127.0.0.1:{free_port()}"}
+    (folder / PULLING).write_text(yaml.safe_dump({**plan, "delivery": relay}))
     defaults = {
         "user": fleet.user,
         "port": fleet.port,

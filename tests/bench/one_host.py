@@ -38,7 +38,7 @@ from upkeep.hosts.transport import Limits, Reply, Transport
 from upkeep.settings import Settings
 from upkeep.wiring import Site
 
-_STARTED = re.compile(r'execve\("([^"]*)".* = 0$', re.MULTILINE)
+_STARTED = re.compile(r'execve\("([^"]*)".*(?: = 0|<unfinished \.\.\.>)$', re.MULTILINE)
 _FORKED = re.compile(r"(?:clone3?|v?fork)\b.* = \d+$", re.MULTILINE)
 
 

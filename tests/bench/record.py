@@ -38,12 +38,14 @@ def keep(count: int, costs: dict[str, list[Cost]]) -> None:
 
 
 def ratios(tools: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Theirs divided by ours, wall time."""
-    if "upkeep" not in tools:
-        return {}
-    ours = tools["upkeep"]["wall"]
-    peers = ("ansible", "mitogen", "pyinfra", "raw")
-    return {f"ratio_vs_{peer}": round(tools[peer]["wall"] / ours, 2) for peer in peers if peer in tools}
+    """Theirs divided by ours, wall time; `_pulled` where our hosts pull the archive from the controller's relay."""
+    peers = [peer for peer in ("ansible", "mitogen", "pyinfra", "raw") if peer in tools]
+    return {
+        f"ratio_vs_{peer}{how}": round(tools[peer]["wall"] / tools[f"upkeep{how}"]["wall"], 2)
+        for how in ("", "_pulled")
+        if f"upkeep{how}" in tools
+        for peer in peers
+    }
 
 
 def keep_beside(name: str, found: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ DOCUMENT, FIGURES = Path("docs/speed.md"), Path("build/bench.json")
 BEGIN, END = "<!-- figures: tests/bench/report.py -->", "<!-- end of figures -->"
 TITLES = {
     "upkeep": "Upkeep, Prefect server running",
+    "upkeep_pulled": "Upkeep, hosts pull from its relay",
     "upkeep_alone": "Upkeep, Prefect in its own process",
     "raw": "paramiko by hand",
     "pyinfra": "pyinfra",

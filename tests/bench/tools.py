@@ -17,7 +17,8 @@ from tests.bench.hosts import HERE, NEW, Fleet
 from tests.bench.measure import Cost, measured
 from tests.e2e import prefect_server
 
-TOOLS = ("upkeep", "upkeep_alone", "raw", "pyinfra", "mitogen", "ansible")
+TOOLS = ("upkeep", "upkeep_pulled", "upkeep_alone", "raw", "pyinfra", "mitogen", "ansible")
+OURS = tuple(tool for tool in TOOLS if tool.startswith("upkeep"))
 PEERS = {
     "ansible": ("ansible-core==2.19.14",),
     "mitogen": ("ansible-core==2.19.14", "mitogen==0.3.54"),
@@ -41,12 +42,11 @@ class Bench:
         """One whole run, from hosts as they were to hosts that are looked at afterwards."""
         self.fleet.reset()
         words, environment = getattr(self, f"_{tool}")()
-        server = int(self.server.get("pid", 0)) if tool == "upkeep" else 0
+        server = int(self.server.get("pid", 0)) if tool in {"upkeep", "upkeep_pulled"} else 0
         cost = measured(words, environment, self.fleet, self.logs / f"{tool}.log", server)
-        upkeep = tool.startswith("upkeep")
-        if bad := self.fleet.changed(upkeep):
+        if bad := self.fleet.changed(tool in OURS):
             raise SystemExit(f"bench: {tool} did not do its work on {len(bad)} hosts, e.g. {bad[0]}")
-        if upkeep:
+        if tool in OURS:
             self._judge_report(tool)
         return cost
 
@@ -58,15 +58,19 @@ class Bench:
             raise SystemExit(f"bench: {tool} reports {report['outcome']}: {outcomes}")
 
     def _upkeep(self) -> tuple[Sequence[str | Path], dict[str, str]]:
-        return self._upkeep_words(), {**self._environment(), **self.server["settings"]}  # type: ignore[dict-item]
+        return self._upkeep_words(self.plan), {**self._environment(), **self.server["settings"]}  # type: ignore[dict-item]
+
+    def _upkeep_pulled(self) -> tuple[Sequence[str | Path], dict[str, str]]:
+        words = self._upkeep_words(self.plan.with_name(documents.PULLING))
+        return words, {**self._environment(), **self.server["settings"]}  # type: ignore[dict-item]
 
     def _upkeep_alone(self) -> tuple[Sequence[str | Path], dict[str, str]]:
-        return self._upkeep_words(), self._environment()
+        return self._upkeep_words(self.plan), self._environment()
 
-    def _upkeep_words(self) -> list[str | Path]:
+    def _upkeep_words(self, plan: Path) -> list[str | Path]:
         shutil.rmtree(self.fleet.folder / "home", ignore_errors=True)
         program = Path(sys.executable).parent / "upkeep"
-        return [program, "run", "maintenance", "-i", self.inventory, "-p", self.plan, "--json", "--yes"]
+        return [program, "run", "maintenance", "-i", self.inventory, "-p", plan, "--json", "--yes"]
 
     def _environment(self) -> dict[str, str]:
         home = self.fleet.folder / "home"

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 _PATIENCE_SECONDS = 3.0
 """What takes longer is asked by itself, with all its time: one that hangs takes no other's answer away."""
 
+CURL_TIMED_OUT = 28
+"""As curl says it, of --max-time."""
+
 # curl reads its own file of options for the first URL only, and older ones do not know --fail-early: then each is asked by itself.
 _AT_ONCE = """\
 [ -n "${{HOME-}}" ] && [ -z "${{CURL_HOME-}}${{XDG_CONFIG_HOME-}}" ] && [ ! -e "$HOME/.curlrc" ] && [ ! -e "$HOME/.config/curlrc" ] &&

@@ -16,7 +16,7 @@ from datetime import timedelta
 from itertools import groupby
 
 from upkeep.domain.finding import Finding, Verdict
-from upkeep.hosts.fetches import Fetch, at_once
+from upkeep.hosts.fetches import CURL_TIMED_OUT, Fetch, at_once
 from upkeep.hosts.transport import Limits, Reply, Transport
 
 ANSWER_BYTES = 65_536
@@ -206,24 +206,36 @@ def _shared_shell(questions: Sequence[Question], nonce: str, *, beside: bool) ->
         (_longest(question for _, question in plain if question.late is late) for late in (False, True)), timedelta()
     )
     if soon:
-        brisk = "".join(_asked_here(number, question, nonce) for number, question in soon)
+        by_kind = groupby(sorted(soon, key=_is_fetched), _is_fetched)
+        brisk = "".join(
+            _asked_in_turn(list(several), nonce, fetched=fetched, hasty=True) for fetched, several in by_kind
+        )
         within = min(_SOON, _longest(question for _, question in soon))
         text += f"timeout -k 2 {within.total_seconds():g} sh -c {shlex.quote(brisk)}\n"
         longest += _SOON + timedelta(seconds=2)
     return f"{longest.total_seconds():g} {shlex.quote(text)}"
 
 
+def _is_fetched(numbered: tuple[int, Question]) -> bool:
+    return numbered[1].fetch is not None
+
+
 def _longest(questions: Iterable[Question]) -> timedelta:
     return max((question.timeout for question in questions), default=timedelta())
 
 
-def _asked_in_turn(several: Sequence[tuple[int, Question]], nonce: str, *, fetched: bool) -> str:
-    """Each asked by itself; what can be fetched with one curl is, and then by itself if that failed."""
+def _asked_in_turn(several: Sequence[tuple[int, Question]], nonce: str, *, fetched: bool, hasty: bool = False) -> str:
+    """Each asked by itself; what can be fetched with one curl is, and then by itself if that failed.
+
+    Where there is no time to wait twice (`hasty`), what one URL that hangs took away is left without an answer.
+    """
     alone = "".join(_asked_here(number, question, nonce) for number, question in several)
     if not fetched or len(several) == 1:
         return alone
     ends = [f"\\n{nonce}-{number} 0\\n" for number, _ in several]
     not_so = "".join(f"printf '\\n%s-%s again\\n' {nonce} {number}\n" for number, _ in several)
+    if hasty:
+        not_so, alone = f"code=$?\n{not_so}", f"[ $code -eq {CURL_TIMED_OUT} ] || {{\n{alone}}}\n"
     return at_once([question.fetch for _, question in several if question.fetch], ends, not_so + alone)
 
 

@@ -39,8 +39,20 @@ class Stdin:
     """A channel's standard input as a `Wire`."""
 
     def __init__(self, channel: paramiko.Channel, bell: Doorbell) -> None:
-        self._channel, self._bell = channel, bell
+        self._channel, self._bell, self._held_back_bytes = channel, bell, 0
         channel.settimeout(_SEND_SECONDS)
+
+    def hold_back(self, on_its_way_bytes: int) -> None:
+        """Have no more than that on its way: sshd copies all that waits for a script whenever more comes, up to a window of 2 MB."""
+        with self._channel.lock:
+            self._held_back_bytes = max(0, self._channel.out_window_size - on_its_way_bytes)
+            self._channel.out_window_size -= self._held_back_bytes
+
+    def _let_go(self) -> None:
+        """Nothing moved for a while: a server may tell of room only when most of its window is used."""
+        with self._channel.lock:
+            self._channel.out_window_size += self._held_back_bytes
+            self._held_back_bytes = 0
 
     def send(self, piece: memoryview) -> None:
         """Send all of `piece`, as the host's window allows."""
@@ -48,6 +60,7 @@ class Stdin:
             try:
                 sent = self._channel.send(piece)  # type: ignore[arg-type] # the stubs don't know that a memoryview will do
             except TimeoutError:
+                self._let_go()
                 continue
             except (paramiko.SSHException, EOFError) as error:
                 raise BrokenPipeError from error
@@ -92,7 +105,9 @@ class SshSession:
             Unreachable: the connection broke; the script may have run.
             PrivilegeRefused, LoginRefused, GarbledOutput: the script never began.
         """
-        writer = feed(Stdin(self._channel, self._bell))
+        stdin = Stdin(self._channel, self._bell)
+        stdin.hold_back(self._link.on_its_way_bytes)
+        writer = feed(stdin)
         writer.start()
         try:
             self._listen(writer, watch)
