@@ -55,7 +55,8 @@ machines() {
 	missing=''
 	for pair in systemd-nspawn:systemd-container mmdebstrap:mmdebstrap ip:iproute2 nft:nftables mkfs.ext4:e2fsprogs \
 		ssh:openssh-client sshd:openssh-server flock:util-linux zstd:zstd sudo:sudo strace:strace curl:curl openssl:openssl ps:procps \
-		chromium:chromium busybox:busybox; do
+		chromium:chromium busybox:busybox \
+		zsh:zsh fish:fish tcsh:tcsh; do
 		command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair#*:}"
 	done
 	# its programs are not on PATH
