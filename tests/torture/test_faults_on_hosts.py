@@ -393,8 +393,8 @@ def test_releases_on_another_file_system_are_switched_to_and_back_from(host: Hos
 
 
 def test_a_random_chain_of_faults_always_ends_well(hosts: list[Host]) -> None:
-    """Three faults in a row at random points; the seed is told."""
-    seed = random.SystemRandom().randrange(2**32)
+    """Three faults in a row at random points; the seed is told, and UPKEEP_SEED gives it."""
+    seed = int(os.environ.get("UPKEEP_SEED") or random.SystemRandom().randrange(2**32))
     chance = random.Random(seed)
     for host in hosts:
         order, story = anew(host).staged(), []
@@ -412,6 +412,11 @@ def test_a_random_chain_of_faults_always_ends_well(hosts: list[Host]) -> None:
 def one_fault(host: Host, order: Order, number: int, step, strike) -> None:
     host.trap.spring(number, lambda: step(host, order), lambda _: strike(host))
     host.after_power_cut()
+    if strike is kill and (state := host.state()).journal.state is JournalState.ROLLING_BACK:
+        # Killed between stop and start: nothing runs until the guard's time has come, or somebody repeats it.
+        assert state.guard is not None, state.journal
+        assert state.guard.armed, state.journal
+        roll_back(host, host.locked(order))
     invariants.hold(host)
 
 
