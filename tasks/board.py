@@ -30,6 +30,9 @@ from upkeep.domain.stages import StagePlan
 
 log = logging.getLogger(__name__)
 
+_ROWS_PER_PAINTING = 200
+"""The table of more hosts is painted more seldom, in proportion: all rows are sent anew each time."""
+
 _NO_SERVER = (PrefectException, httpx.HTTPError, OSError, RuntimeError)
 
 
@@ -40,7 +43,8 @@ class Board:
         self._session, self._every = session, every
         self.progress = Progress()
         self._lock, self._ended = threading.Lock(), threading.Event()
-        self._dirty = False
+        self._dirty = self._stale = False
+        self._ticks = 0
         self._progress_id: UUID | None = None
         self._plan = ""
         context = contextvars.copy_context()
@@ -77,26 +81,38 @@ class Board:
     def _paint_until_ended(self) -> None:
         while not self._ended.wait(self._every.total_seconds()):
             self._paint()
-        self._paint()
+        self._paint(at_end=True)
 
-    def _paint(self) -> None:
+    def _paint(self, *, at_end: bool = False) -> None:
         with self._lock:
-            rows, done, total, dirty = self.progress.rows(), self.progress.done, len(self.progress.hosts), self._dirty
-            plan, self._plan, self._dirty = self._plan, "", False
-        if not dirty:
-            return
+            dirty, plan, self._dirty, self._plan = self._dirty, self._plan, False, ""
+            done, total = self.progress.done, len(self.progress.hosts)
+            rows = self._rows(dirty=dirty, at_end=at_end)
         if plan:
             publish_report(self._session, plan, name="plan", description="What this run does")
-        share = 100 * done / max(1, total, len(self._session.hosts))
         try:
-            create_table_artifact(key=f"run-{self._session.record.id}-hosts", table=rows, description="Hosts x phases")
-            if self._progress_id is None:
-                key = f"run-{self._session.record.id}-progress"
-                self._progress_id = create_progress_artifact(progress=share, key=key, description="Hosts finished")  # type: ignore[assignment]
-            elif self._progress_id is not None:
-                update_progress_artifact(self._progress_id, progress=share)
+            if rows:
+                key = f"run-{self._session.record.id}-hosts"
+                create_table_artifact(key=key, table=rows, description="Hosts x phases")
+            if dirty:
+                self._paint_share(100 * done / max(1, total, len(self._session.hosts)))
         except _NO_SERVER as error:
             log.warning("the Prefect server did not take an artifact: %s", error)
+
+    def _rows(self, *, dirty: bool, at_end: bool) -> list[dict[str, str]]:
+        """The table, if it is time for it and anything has changed since the last one."""
+        due = at_end or self._ticks % (1 + len(self.progress.hosts) // _ROWS_PER_PAINTING) == 0
+        stale = dirty or self._stale
+        self._ticks += 1
+        self._stale = stale and not due
+        return self.progress.rows() if stale and due else []
+
+    def _paint_share(self, share: float) -> None:
+        if self._progress_id is None:
+            key = f"run-{self._session.record.id}-progress"
+            self._progress_id = create_progress_artifact(progress=share, key=key, description="Hosts finished")  # type: ignore[assignment]
+        else:
+            update_progress_artifact(self._progress_id, progress=share)
 
 
 def publish_report(

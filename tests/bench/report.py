@@ -1,4 +1,4 @@
-"""Puts the figures of build/bench.json into docs/speed.md: `python -m tests.bench.report`."""
+"""Puts the figures of build/bench.json into docs/speed.md, and those of 50 hosts into README.md: `python -m tests.bench.report`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from tests.bench import neighbours, start
 from tests.bench.tools import TOOLS
 
-DOCUMENT, FIGURES = Path("docs/speed.md"), Path("build/bench.json")
+DOCUMENT, README, FIGURES = Path("docs/speed.md"), Path("README.md"), Path("build/bench.json")
 BEGIN, END = "<!-- figures: tests/bench/report.py -->", "<!-- end of figures -->"
 TITLES = {
     "upkeep": "Upkeep, Prefect server running",
@@ -53,12 +53,27 @@ def row(tool: str, m: dict[str, Any]) -> str:
     return f"| {' | '.join([TITLES[tool], *cells, str(len(m['runs'])), m['at'], m['commit']])} |"
 
 
+def short(known: dict[str, Any]) -> str:
+    """Seconds of every tool with 50 hosts."""
+    tools = known["hosts"]["50"]["tools"]
+    rows = (
+        f"| {TITLES[tool]} | {m['wall']:.1f} | {m['controller_cpu']:.1f} | {m['host_cpu']:.1f} |"
+        for tool, m in ((tool, tools[tool]) for tool in TOOLS if tool in tools)
+    )
+    head = ["| 50 hosts, seconds | wall | controller's CPU | hosts' CPU |", "| --- | --- | --- | --- |"]
+    return "\n".join([*head, *rows])
+
+
+def put(document: Path, told: str) -> None:
+    """Between the two marks of a document."""
+    before, rest = document.read_text().split(BEGIN)
+    document.write_text(f"{before}{BEGIN}\n{told}\n{END}{rest.split(END)[1]}")
+
+
 def main() -> None:
-    text = DOCUMENT.read_text()
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    told = figures(json.loads(FIGURES.read_text()))
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{told}\n{END}{after}")
+    known = json.loads(FIGURES.read_text())
+    put(DOCUMENT, figures(known))
+    put(README, short(known))
 
 
 if __name__ == "__main__":
