@@ -76,6 +76,8 @@ class SshLink:
             told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ROUND_TRIP.size)
         except OSError:  # the connection is gone: the reader learns of it
             return sys.maxsize
+        if len(told) < _ROUND_TRIP.size:  # a kernel older than 4.6 does not tell it
+            return sys.maxsize
         (microseconds,) = _ROUND_TRIP.unpack(told)
         return max(_LEAST_ON_ITS_WAY_BYTES, int(microseconds) * _BYTES_A_SECOND // 1_000_000)
 

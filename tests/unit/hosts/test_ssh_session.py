@@ -74,6 +74,13 @@ class Far(socket.socket):
         return struct.pack("=148xI", 100_000)
 
 
+class Old(socket.socket):
+    """A socket of a kernel that tells less."""
+
+    def getsockopt(self, *_: Any) -> Any:
+        return bytes(104)
+
+
 def link_over(sock: socket.socket, hops: int = 1) -> SshLink:
     return SshLink(cast("Any", None), [cast("paramiko.Transport", SimpleNamespace(sock=sock))] * hops)
 
@@ -94,3 +101,5 @@ def test_behind_a_jump_host_or_where_the_way_is_unknown_nothing_is_held_back(nea
     assert link_over(near, hops=2).on_its_way_bytes == sys.maxsize
     near.close()
     assert link_over(near).on_its_way_bytes == sys.maxsize
+    with Old() as old:
+        assert link_over(old).on_its_way_bytes == sys.maxsize
