@@ -16,7 +16,7 @@ from tests.bench import neighbours, start
 from tests.bench.hosts import fleet
 from tests.bench.measure import Cost, adopt_orphans
 from tests.bench.record import BUILD, keep, keep_beside, medians
-from tests.bench.tools import OURS, TOOLS, Bench, prefect, venv
+from tests.bench.tools import OURS, TOOLS, WITH_SERVER, Bench, prefect, venv
 
 BESIDE = {"start": start, "neighbours": neighbours}
 SELDOM = ("upkeep_alone",)
@@ -31,7 +31,7 @@ def main() -> None:
         if tool not in OURS:
             venv(BUILD, tool)
     with contextlib.ExitStack() as stack:
-        needed = {"upkeep", "upkeep_pulled", *BESIDE} & set(asked.only)
+        needed = {*WITH_SERVER, *BESIDE} & set(asked.only)
         server = stack.enter_context(prefect(BUILD / "prefect")) if needed else {}
         beside("start", asked, server)
         for count in asked.hosts if tools else ():

@@ -18,6 +18,7 @@ from tests.bench.measure import Cost, measured
 from tests.e2e import prefect_server
 
 TOOLS = ("upkeep", "upkeep_pulled", "upkeep_alone", "raw", "pyinfra", "mitogen", "ansible")
+WITH_SERVER = ("upkeep", "upkeep_pulled")
 OURS = tuple(tool for tool in TOOLS if tool.startswith("upkeep"))
 PEERS = {
     "ansible": ("ansible-core==2.19.14",),
@@ -42,7 +43,7 @@ class Bench:
         """One whole run, from hosts as they were to hosts that are looked at afterwards."""
         self.fleet.reset()
         words, environment = getattr(self, f"_{tool}")()
-        server = int(self.server.get("pid", 0)) if tool in {"upkeep", "upkeep_pulled"} else 0
+        server = int(self.server.get("pid", 0)) if tool in WITH_SERVER else 0
         cost = measured(words, environment, self.fleet, self.logs / f"{tool}.log", server)
         if bad := self.fleet.changed(tool in OURS):
             raise SystemExit(f"bench: {tool} did not do its work on {len(bad)} hosts, e.g. {bad[0]}")

@@ -44,15 +44,16 @@ def board_of(count: int) -> Board:
     return made
 
 
-def happens(made: Board) -> None:
-    made._dirty = True
+def paint_events(made: Board, times: int) -> None:
+    """Something happens before each painting."""
+    for _ in range(times):
+        made._dirty = True
+        made._paint()
 
 
 def test_up_to_two_hundred_hosts_are_painted_whenever_anything_happened(painted: Painted) -> None:
     made = board_of(199)
-    for _ in range(3):
-        happens(made)
-        made._paint()
+    paint_events(made, 3)
     made._paint()
     assert painted.tables == [199, 199, 199]
     assert len(painted.shares) == 3
@@ -60,18 +61,14 @@ def test_up_to_two_hundred_hosts_are_painted_whenever_anything_happened(painted:
 
 def test_the_table_of_a_thousand_is_painted_every_sixth_time_and_how_far_it_is_every_time(painted: Painted) -> None:
     made = board_of(1000)
-    for _ in range(12):
-        happens(made)
-        made._paint()
+    paint_events(made, 12)
     assert painted.tables == [1000, 1000]
     assert len(painted.shares) == 12
 
 
 def test_what_happened_last_is_in_the_table_though_nothing_follows(painted: Painted) -> None:
     made = board_of(1000)
-    for _ in range(2):
-        happens(made)
-        made._paint()
+    paint_events(made, 2)
     for _ in range(12):
         made._paint()
     assert painted.tables == [1000, 1000]
@@ -79,9 +76,7 @@ def test_what_happened_last_is_in_the_table_though_nothing_follows(painted: Pain
 
 def test_the_end_is_painted_at_once(painted: Painted) -> None:
     made = board_of(1000)
-    for _ in range(2):
-        happens(made)
-        made._paint()
+    paint_events(made, 2)
     made._paint(at_end=True)
     made._paint(at_end=True)
     assert painted.tables == [1000, 1000]
